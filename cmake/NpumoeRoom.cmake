@@ -1,0 +1,36 @@
+# npumoe_room(NAME DEPENDS room... LIBRARIES lib... TEST_DEPENDS room... [EXCLUDE file...])
+#
+# One static library per room from every .cc below the current folder, one test program
+# (NAME_test, from *_test.cc) and one benchmark program (NAME_bench, from *_bench.cc).
+# A room may link only the rooms named in DEPENDS; tests/architecture_test.py holds the
+# same table against the #include lines.
+function(npumoe_room NAME)
+  cmake_parse_arguments(ROOM "" "" "DEPENDS;LIBRARIES;EXCLUDE" ${ARGN})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cc")
+  set(tests ${sources})
+  set(benches ${sources})
+  list(FILTER tests INCLUDE REGEX "_test\\.cc$")
+  list(FILTER benches INCLUDE REGEX "_bench\\.cc$")
+  list(FILTER sources EXCLUDE REGEX "(_test|_bench|/main)\\.cc$")
+  foreach(file ${ROOM_EXCLUDE})
+    list(REMOVE_ITEM sources "${CMAKE_CURRENT_SOURCE_DIR}/${file}")
+  endforeach()
+
+  set(targets ${ROOM_DEPENDS})
+  list(TRANSFORM targets PREPEND npumoe_)
+  add_library(npumoe_${NAME} STATIC ${sources})
+  target_include_directories(npumoe_${NAME} PUBLIC "${PROJECT_SOURCE_DIR}/src")
+  target_link_libraries(npumoe_${NAME} PUBLIC ${targets} ${ROOM_LIBRARIES} Threads::Threads)
+
+  if(NPUMOE_TESTS AND tests)
+    add_executable(${NAME}_test ${tests})
+    target_compile_definitions(${NAME}_test PRIVATE NPUMOE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+    target_link_libraries(${NAME}_test PRIVATE npumoe_${NAME} GTest::gtest GTest::gtest_main)
+    add_test(NAME ${NAME} COMMAND ${NAME}_test)
+  endif()
+  if(NPUMOE_BENCHMARKS AND benches)
+    add_executable(${NAME}_bench ${benches})
+    target_link_libraries(${NAME}_bench PRIVATE npumoe_${NAME} benchmark::benchmark
+                                                benchmark::benchmark_main)
+  endif()
+endfunction()

@@ -1,0 +1,25 @@
+# Compiler settings that hold for every room.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release)
+endif()
+
+add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Werror)
+
+# One of: "" | "address,undefined" | "thread"
+set(NPUMOE_SANITIZE "" CACHE STRING "Sanitizers to build with")
+if(NPUMOE_SANITIZE)
+  add_compile_options(-fsanitize=${NPUMOE_SANITIZE} -fno-sanitize-recover=all
+                      -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${NPUMOE_SANITIZE})
+endif()
+
+find_program(NPUMOE_CCACHE ccache)
+if(NPUMOE_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${NPUMOE_CCACHE}")
+endif()

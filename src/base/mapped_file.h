@@ -1,0 +1,40 @@
+// MappedFile: a read-only memory map of a whole file. Readers get a span and check every offset.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "base/status.h"
+
+namespace npumoe {
+
+class MappedFile {
+ public:
+  // Fails for a missing file, a folder, or one that cannot be mapped. An empty file maps to an
+  // empty span.
+  static Result<std::shared_ptr<const MappedFile>> Open(const std::filesystem::path& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  MappedFile() = default;
+  std::filesystem::path path_;
+  const std::byte* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+// Whole small file as text; refuses more than `max_bytes`.
+Result<std::string> ReadTextFile(const std::filesystem::path& path, size_t max_bytes);
+
+// Writes to a temporary name in the same folder, flushes, then renames: readers see the old file
+// or the whole new one. A full disk leaves the old file as it was.
+Status WriteFileAtomically(const std::filesystem::path& path, std::string_view contents);
+
+}  // namespace npumoe

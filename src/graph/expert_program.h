@@ -1,0 +1,37 @@
+// Expert programs: the SwiGLU FFNs of several experts of one layer as one static graph.
+//   y_e = down_e( silu(gate_e x_e) * up_e x_e )
+//
+// Form A (grouped convolution): one input x [1, G*H, 1, C], one output y [1, G*H, 1, C]; channel
+//   g*H + h; all experts share the capacity C. Three conv with groups = G.
+// Form B (batched matmul): x, y [G, C, H].
+// Form C (dense chains): expert g has an input x_g [1, H, 1, C_g], an output y_g of the same shape
+//   and a capacity of its own: nothing ties experts together but the launch.
+// The weight bytes of the forms are identical: [expert][out][in], fp16.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "graph/graph.h"
+
+namespace npumoe {
+
+enum class GraphForm { kGroupedConv, kBatchedMatmul, kDenseChains };
+const char* Name(GraphForm form);  // "A", "B", "C"
+Result<GraphForm> ParseGraphForm(std::string_view text);
+
+struct ExpertSlot {
+  int expert = 0;        // index in the layer; names the weights
+  int64_t capacity = 0;  // rows
+  WeightData gate;       // fp16 [I, H]
+  WeightData up;         // fp16 [I, H]
+  WeightData down;       // fp16 [H, I]
+};
+
+// Forms A and B need equal capacities. Fails (kUnsupported) when the form cannot take the slots.
+Result<Graph> BuildExpertGraph(GraphForm form, int64_t hidden, int64_t intermediate,
+                               std::span<const ExpertSlot> experts,
+                               const std::string& function_name = "main");
+
+}  // namespace npumoe

@@ -1,0 +1,27 @@
+// Products of fp32 activations with weights in the file's own type (F32, F16, BF16).
+//   out[m, n] = sum_k in[m, k] * weight[n, k] (+ bias[n])        weight row-major [out, in]
+// Accumulation in fp32. Weights are read where they lie (mapped file): nothing is repacked.
+#pragma once
+
+#include <span>
+
+#include "base/tensor_view.h"
+#include "base/thread_pool.h"
+#include "kernels/matrix.h"
+
+namespace npumoe {
+
+// in [M, K], weight [N, K], out [M, N]; `bias` [N] or empty. Any M >= 0: one row is a
+// matrix-vector product bound by reading the weights, many rows a blocked product.
+void MatMul(ConstMatrix in, const TensorView& weight, std::span<const float> bias, Matrix out,
+            ThreadPool& pool);
+
+// The same on the calling thread alone, for use inside a ParallelFor body.
+void MatMulOnThisThread(ConstMatrix in, const TensorView& weight, std::span<const float> bias,
+                        Matrix out);
+
+// Plain loops, double accumulation: the reference.
+void MatMulReference(ConstMatrix in, const TensorView& weight, std::span<const float> bias,
+                     Matrix out);
+
+}  // namespace npumoe

@@ -1,0 +1,28 @@
+// generation_config.json: end tokens and sampling defaults that the model's authors chose.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <vector>
+
+#include "base/status.h"
+#include "model/config.h"
+
+namespace npumoe {
+
+struct GenerationConfig {
+  std::vector<int32_t> end_tokens;  // generation stops after any of them
+  std::optional<float> temperature;
+  std::optional<int> top_k;
+  std::optional<float> top_p;
+  std::optional<float> min_p;
+  std::optional<bool> do_sample;
+};
+
+// Reads FOLDER/generation_config.json where present; end tokens fall back to `eos_token_id`
+// (a number or a list) of config.json. Ids outside the vocabulary are errors.
+Result<GenerationConfig> ReadGenerationConfig(const std::filesystem::path& folder,
+                                              const Json& config_json, int vocab_size);
+
+}  // namespace npumoe

@@ -1,0 +1,111 @@
+// ChipProfile: limits and costs of one chip, each figure with where it comes from, and the cost
+// of one launch. The planner, the simulator and the emulator use the same functions, so that
+// predicted and modelled time agree.
+//
+// Read from chips/*.toml (units in the key names; README in that folder). Times in milliseconds,
+// rates in TFLOP/s (10^12), bandwidths in GB/s (10^9), energy in joules, power in watts.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+
+namespace npumoe {
+
+enum class Provenance { kMeasured, kDeclared, kAssumed };
+const char* Name(Provenance provenance);
+
+// A number with its origin. `spread` is the relative half-width of its uncertainty (0.2 = ±20%).
+struct Figure {
+  double value = 0;
+  Provenance provenance = Provenance::kAssumed;
+  double spread = 0;
+  std::string source;
+};
+
+// A rate that depends on how many rows one product has; linear between points, flat outside.
+struct RatePoint {
+  double rows = 0;
+  Figure rate;
+};
+double RateAt(std::span<const RatePoint> points, double rows);
+
+struct NpuCosts {
+  Figure launch_ms;              // host call to completion of an empty program
+  Figure sync_ms;                // one hand-over between CPU and NPU
+  std::vector<RatePoint> tflops;  // by rows (capacity) of one expert's product
+  Figure stream_gb_per_s;        // weights from memory
+  Figure io_gb_per_s;            // inputs and outputs of a launch
+  Figure idle_w;
+  Figure stream_w;   // power while bound by weight streaming, launch or copies
+  Figure compute_w;  // power while bound by arithmetic
+  // Whether fewer rows than the capacity cost less (false for static graphs on the ANE).
+  bool cost_follows_rows = false;
+};
+
+struct CpuCosts {
+  int threads = 0;
+  std::vector<RatePoint> gflops;  // by rows of one product, all threads together
+  Figure bandwidth_gb_per_s;      // weights from memory
+  Figure copy_gb_per_s;           // gather and combine
+  Figure active_w;
+  Figure idle_w;  // whole package, nothing running
+};
+
+struct NpuLimits {
+  int64_t max_programs = 0;        // loaded in one process
+  int64_t max_program_bytes = 0;   // weights of one program
+  int64_t max_weight_file_bytes = 0;
+  int64_t max_axis = 0;            // any axis of any tensor
+  int max_rank = 0;
+  int64_t max_requests_in_flight = 0;
+  int64_t capacity_quantum = 16;   // rows
+  std::vector<std::string> refused_ops;
+  std::vector<std::string> refused_forms;  // graph forms that the chip does not take
+};
+
+struct ChipProfile {
+  std::string name;         // "m2-max", the file's stem
+  std::string description;  // "Apple M2 Max, ..."
+  NpuCosts npu;
+  CpuCosts cpu;
+  NpuLimits limits;
+  Figure memory_bytes;
+  std::string hash;  // of the file's bytes: plans name it
+};
+
+// A path to a .toml file, or the name of a profile in one of the `search` folders. An unknown
+// name lists the known ones.
+Result<ChipProfile> LoadChipProfile(const std::string& name_or_path,
+                                    const std::vector<std::filesystem::path>& search);
+Result<ChipProfile> ParseChipProfile(std::string_view toml, const std::string& name);
+std::vector<std::string> ListChipProfiles(const std::vector<std::filesystem::path>& search);
+
+// One weight-carrying piece of a program: an expert's FFN, or one convolution of it. Pieces of
+// one expert may be added up: flops and bytes of its products stand in the same proportion.
+struct LaunchWork {
+  double rows = 0;          // capacity, or the rows that are filled (cost_follows_rows)
+  double flops = 0;         // 2 * rows * weights
+  double weight_bytes = 0;  // streamed once per launch
+};
+
+struct LaunchCost {
+  double overhead_ms = 0;  // launch + sync
+  double compute_ms = 0;   // sum over works of max(flops / rate(rows), weight_bytes / stream)
+  double io_ms = 0;        // io_bytes / io bandwidth
+  double energy_j = 0;     // of the NPU while it is busy, above idle
+  double total_ms() const { return overhead_ms + compute_ms + io_ms; }
+};
+
+// t = launch + sync + sum max(flops / rate, weight_bytes / stream) + io_bytes / io  (planning.md 2)
+LaunchCost ModelLaunch(const NpuCosts& npu, std::span<const LaunchWork> works, double io_bytes);
+
+// max(flops / rate(rows), weight_bytes / bandwidth): one expert's FFN on the CPU.
+double ModelCpuFfnMs(const CpuCosts& cpu, double rows, double flops, double weight_bytes);
+
+}  // namespace npumoe

@@ -1,0 +1,44 @@
+// CostModel: modelled time and energy of everything one prefill chunk does, from a ModelConfig
+// and a ChipProfile (planning.md section 2). The planner minimises it, the simulator replays
+// with it, the run time asks it where a last partial chunk is cheaper.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "model/config.h"
+#include "npu/profile.h"
+#include "plan/plan.h"
+
+namespace npumoe {
+
+class CostModel {
+ public:
+  // `weight_bytes_cpu`: bytes per weight on the CPU (2 for BF16); programs hold fp16 (2).
+  CostModel(const ModelConfig& config, const ChipProfile& profile, double weight_bytes_cpu);
+
+  // One launch of a program. `rows[i]` rows of expert i are filled (for cost_follows_rows).
+  LaunchCost Launch(const PlannedProgram& program, std::span<const int64_t> rows) const;
+  LaunchCost LaunchAtCapacity(const PlannedProgram& program) const;
+  // One expert of `capacity` inside a launch, without launch and sync.
+  double NpuExpertMs(int64_t capacity) const;
+  // `rows` rows of one expert on the CPU, gather and combine included; 0 for no rows.
+  double CpuExpertMs(int64_t rows) const;
+  // Gather into and combine out of NPU buffers, for `assignments` rows.
+  double DispatchMs(int64_t assignments) const;
+  // Norms, attention with `history` earlier tokens, router of one layer over `tokens`.
+  double AttentionAndRouterMs(int64_t tokens, int64_t history) const;
+  double DenseFfnMs(int64_t tokens) const;
+  double HeadMs() const;  // last row's logits
+  double EnergyJ(double elapsed_ms, double cpu_busy_ms, double npu_energy_j) const;
+
+  const ChipProfile& profile() const { return profile_; }
+  const ModelConfig& config() const { return config_; }
+
+ private:
+  ModelConfig config_;
+  ChipProfile profile_;
+  double weight_bytes_cpu_;
+};
+
+}  // namespace npumoe

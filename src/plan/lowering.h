@@ -1,0 +1,26 @@
+// Lowering: a planned program and its experts' weights -> the static graph that compile writes.
+#pragma once
+
+#include <functional>
+
+#include "base/status.h"
+#include "graph/graph.h"
+#include "graph/validator.h"
+#include "model/weights.h"
+#include "npu/profile.h"
+#include "plan/plan.h"
+
+namespace npumoe {
+
+GraphLimits LimitsOf(const ChipProfile& profile);
+
+// Weights are converted to fp16 when the writer asks for them (WeightData::produce); a weight
+// beyond the range of fp16 makes that fail with its name.
+Result<Graph> LowerProgram(const Plan& plan, const LayerPlan& layer, const PlannedProgram& program,
+                           const std::vector<FfnWeights>& experts);
+
+// Content address of a program's package: model, layer, experts, capacities, form, format
+// version. Equal keys mean equal bytes.
+std::string ProgramKey(const Plan& plan, const LayerPlan& layer, const PlannedProgram& program);
+
+}  // namespace npumoe

@@ -1,0 +1,100 @@
+// Plan: what `npumoe plan` decides and everything after it obeys. Chunk length, per MoE layer the
+// programs with their experts and capacities; experts in no program are CPU work. Pure data.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "graph/expert_program.h"
+#include "model/config.h"
+#include "npu/profile.h"
+
+namespace npumoe {
+
+enum class Strategy { kCpu, kNaive, kBase, kTiers, kTiersGroups, kPaper, kOptimal };
+const char* Name(Strategy strategy);  // "cpu", "naive", "base", "tiers", "tiers+groups", ...
+Result<Strategy> ParseStrategy(std::string_view text);
+std::vector<Strategy> AllStrategies();
+
+enum class Objective { kLatency, kEnergy, kCpuTime };
+const char* Name(Objective objective);
+Result<Objective> ParseObjective(std::string_view text);
+
+enum class OverflowMode { kSpill, kDrop };
+const char* Name(OverflowMode mode);
+Result<OverflowMode> ParseOverflowMode(std::string_view text);
+
+struct PlannedExpert {
+  int expert = 0;
+  int64_t capacity = 0;  // rows per chunk, a multiple of the profile's quantum
+};
+
+struct PlannedProgram {
+  GraphForm form = GraphForm::kDenseChains;
+  std::vector<PlannedExpert> experts;
+
+  int64_t CapacityRows() const;
+};
+
+struct LayerPlan {
+  int layer = 0;
+  std::vector<PlannedProgram> programs;  // empty: the whole layer is CPU work
+};
+
+// A prediction and the half-width of its uncertainty, from the spread of the profile's figures.
+struct Estimate {
+  double value = 0;
+  double spread = 0;
+};
+
+// Predicted for one prompt of `prompt_tokens` (modelled, profile's CPU and NPU).
+struct Prediction {
+  int64_t prompt_tokens = 0;
+  Estimate time_ms;         // MoE part and everything else of prefill
+  Estimate energy_j;
+  Estimate cpu_busy_ms;
+  Estimate npu_busy_ms;
+  int64_t launches = 0;
+  double padding = 0;       // empty rows / capacity rows
+  double spill = 0;         // overflow assignments / all assignments
+  double npu_share = 0;     // assignments computed on the NPU / all assignments
+  int64_t npu_weight_bytes = 0;
+  int64_t io_bytes = 0;     // largest buffers in flight
+};
+
+struct Plan {
+  static constexpr int kVersion = 1;
+  Strategy strategy = Strategy::kOptimal;
+  Objective objective = Objective::kLatency;
+  OverflowMode overflow = OverflowMode::kSpill;
+  double min_npu_share = 0;
+  int chunk_tokens = 0;
+  int hidden_size = 0;
+  int expert_intermediate_size = 0;
+  int num_experts = 0;
+  int experts_per_token = 0;
+  std::string model_hash;
+  std::string calibration_hash;
+  std::string profile_name;
+  std::string profile_hash;
+  std::vector<LayerPlan> layers;  // every MoE layer, ascending
+  Prediction predicted;
+  Prediction predicted_cpu;          // the same prompt on the CPU alone
+  std::vector<std::string> notes;    // limits met, experts left out and why
+
+  int64_t ProgramCount() const;
+  std::string Hash() const;  // of everything that execution depends on, not of the predictions
+};
+
+// Human-readable JSON. Parsing checks everything: capacities, experts twice or out of range, ...
+std::string SerializePlan(const Plan& plan);
+Result<Plan> ParsePlan(std::string_view text, const std::string& name);
+
+// A plan for another model or another profile is an error that says which and what to do.
+Status CheckPlanFits(const Plan& plan, const ModelConfig& config, const std::string& model_hash,
+                     const ChipProfile& profile);
+
+}  // namespace npumoe

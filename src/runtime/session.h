@@ -1,0 +1,64 @@
+// Session: one context (KV cache, position) of a model, on the CPU alone or with a planned NPU.
+// Prefill and Decode append to the cache; a chat keeps its session, so later turns prefill only
+// what is new.
+//
+// One thread at a time. Model, engine and pool must outlive it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/status.h"
+#include "base/thread_pool.h"
+#include "model/model.h"
+#include "plan/timeline.h"
+#include "runtime/observer.h"
+
+namespace npumoe {
+
+class NpuExecutor;  // runtime/npu_executor.h: a plan's programs, loaded on a device
+
+struct SessionOptions {
+  int64_t context_tokens = 0;  // capacity of the KV cache; 0 = the model's maximum
+  int cpu_chunk_tokens = 512;  // prefill chunk where no plan gives one
+  NpuExecutor* npu = nullptr;  // null: everything on the CPU
+  Observer* observer = nullptr;
+};
+
+enum class LogitsWanted { kLastRow, kAllRows };
+
+struct PrefillResult {
+  std::vector<float> logits;  // [1 or tokens, vocab]
+  int64_t tokens = 0;
+  double wall_ms = 0;         // measured here; on the emulator it means nothing by itself
+  // CPU work measured, NPU work as the device reports it (modelled on the emulator), merged into
+  // one timeline.
+  double time_ms = 0;
+  double npu_energy_j = 0;
+  Timeline timeline;
+  DispatchCounts counts;
+};
+
+class Session {
+ public:
+  static Result<std::unique_ptr<Session>> Create(std::shared_ptr<const Model> model,
+                                                 ThreadPool& pool, const SessionOptions& options);
+  virtual ~Session() = default;
+
+  // Appends `ids` to the context. A prompt that does not fit is refused with both numbers.
+  // `cancelled` is asked between layers; a cancelled prefill leaves the context as it was.
+  virtual Result<PrefillResult> Prefill(std::span<const int32_t> ids, LogitsWanted wanted,
+                                        const std::function<bool()>& cancelled = {}) = 0;
+  // Appends one token, on the CPU; logits [vocab] of the next one, valid until the next call.
+  virtual Result<std::span<const float>> Decode(int32_t id) = 0;
+
+  virtual int64_t position() const = 0;  // tokens in the context
+  // Forgets everything after `position` (to edit or to retry a turn).
+  virtual Status Rewind(int64_t position) = 0;
+  virtual const Model& model() const = 0;
+};
+
+}  // namespace npumoe
