@@ -18,8 +18,7 @@ struct ExpertLists {
   std::span<const int32_t> Of(int expert) const {
     const auto e = static_cast<size_t>(expert);
     return std::span(assignments)
-        .subspan(static_cast<size_t>(offsets[e]),
-                 static_cast<size_t>(offsets[e + 1] - offsets[e]));
+        .subspan(static_cast<size_t>(offsets[e]), static_cast<size_t>(offsets[e + 1] - offsets[e]));
   }
 };
 void BuildExpertLists(std::span<const int32_t> ids, int experts_per_token, int num_experts,
@@ -50,5 +49,15 @@ struct OutputRow {
 // added in slot order, so the result does not depend on threads. rows: [T * k].
 void CombineRows(std::span<const OutputRow> rows, std::span<const float> weights,
                  int experts_per_token, Matrix residual, ThreadPool& pool);
+
+// Plain loops.
+void GatherRowsReference(ConstMatrix hidden, std::span<const int32_t> assignments,
+                         int experts_per_token, Matrix out);
+void GatherTransposedF16Reference(ConstMatrix hidden, std::span<const int32_t> assignments,
+                                  int experts_per_token, int64_t capacity, uint16_t* out);
+void GatherRowsF16Reference(ConstMatrix hidden, std::span<const int32_t> assignments,
+                            int experts_per_token, int64_t capacity, uint16_t* out);
+void CombineRowsReference(std::span<const OutputRow> rows, std::span<const float> weights,
+                          int experts_per_token, Matrix residual);
 
 }  // namespace npumoe

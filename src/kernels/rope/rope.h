@@ -16,8 +16,8 @@ namespace npumoe {
 std::vector<float> RopeInverseFrequencies(int head_dim, double theta);  // [head_dim / 2]
 
 // In place over every head of every row; row r stands at `position + r`.
-void Rope(Matrix heads, int head_dim, std::span<const float> inverse_frequencies,
-          int64_t position, ThreadPool& pool);
+void Rope(Matrix heads, int head_dim, std::span<const float> inverse_frequencies, int64_t position,
+          ThreadPool& pool);
 void RopeReference(Matrix heads, int head_dim, std::span<const float> inverse_frequencies,
                    int64_t position);
 

@@ -10,7 +10,7 @@ namespace npumoe {
 
 struct SamplingOptions {
   float temperature = 0.8f;
-  int top_k = 40;      // 0: off
+  int top_k = 40;       // 0: off
   float top_p = 0.95f;  // 1: off
   float min_p = 0.05f;  // 0: off
 };
