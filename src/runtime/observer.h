@@ -11,15 +11,18 @@
 
 namespace npumoe {
 
+// Positions count from the start of the context. A prefill that is cancelled or fails has sent its
+// events already: positions that come again replace what was told before.
 struct RoutingEvent {
   int layer = 0;
-  int64_t position = 0;           // of the first token in the context
+  int64_t position = 0;  // of the first token in the context
   int64_t tokens = 0;
   int experts_per_token = 0;
   std::span<const int32_t> ids;    // [tokens, k]
   std::span<const float> weights;  // [tokens, k]
 };
 
+// One expert computed on the CPU (experts on the NPU tell nothing).
 struct ActivationEvent {
   int layer = 0;
   int expert = 0;
@@ -34,14 +37,15 @@ struct HiddenEvent {
   std::span<const float> hidden;  // [tokens, hidden_size]
 };
 
+// One chunk of one MoE layer has been computed.
 struct DispatchEvent {
   int layer = 0;
-  int chunk = 0;
+  int chunk = 0;  // counts from 0 in every prefill
   DispatchCounts counts;
 };
 
 struct DegradationEvent {
-  std::string what;    // "load", "launch", "deadline", "numeric"
+  std::string what;  // "load", "launch", "deadline", "numeric"
   std::string reason;
   int layer = 0;
   int program = 0;
@@ -51,6 +55,8 @@ class Observer {
  public:
   virtual ~Observer() = default;
   virtual void OnRouting(const RoutingEvent&) {}
+  // Routing and hidden rows of tokens appended by Session::Decode, too; off: only of prefills.
+  virtual bool WantsDecode() const { return false; }
   // Asking for these costs time, so they are off unless wanted.
   virtual bool WantsActivations() const { return false; }
   virtual void OnActivation(const ActivationEvent&) {}

@@ -2,7 +2,8 @@
 // Prefill and Decode append to the cache; a chat keeps its session, so later turns prefill only
 // what is new.
 //
-// One thread at a time. Model, engine and pool must outlive it.
+// One thread at a time. Pool, executor and observer must outlive it; sessions that share an
+// executor take turns.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +23,9 @@ namespace npumoe {
 class NpuExecutor;  // runtime/npu_executor.h: a plan's programs, loaded on a device
 
 struct SessionOptions {
-  int64_t context_tokens = 0;  // capacity of the KV cache; 0 = the model's maximum
+  // Most tokens the context may hold (1 .. the model's maximum); 0 = the model's maximum. The KV
+  // cache grows towards it as tokens come.
+  int64_t context_tokens = 0;
   int cpu_chunk_tokens = 512;  // prefill chunk where no plan gives one
   NpuExecutor* npu = nullptr;  // null: everything on the CPU
   Observer* observer = nullptr;
@@ -30,16 +33,34 @@ struct SessionOptions {
 
 enum class LogitsWanted { kLastRow, kAllRows };
 
+// CPU work of one prefill by stage, milliseconds, measured. NPU work is not in here.
+struct StageTimes {
+  double embed_ms = 0;
+  double attention_ms = 0;  // norm, products, rotary, attention, output, residual
+  double router_ms = 0;     // norm, router product, top-k, lists
+  double gather_ms = 0;     // rows into expert buffers, of the NPU and of the CPU
+  double experts_ms = 0;    // expert FFNs on the CPU
+  double combine_ms = 0;    // finite check, expert outputs into the residual
+  double dense_ms = 0;      // FFN of dense layers
+  double head_ms = 0;       // final norm, logits
+
+  double MoeBlockMs() const { return router_ms + gather_ms + experts_ms + combine_ms; }
+};
+
 struct PrefillResult {
   std::vector<float> logits;  // [1 or tokens, vocab]
   int64_t tokens = 0;
-  double wall_ms = 0;         // measured here; on the emulator it means nothing by itself
+  int64_t first_position = 0;  // tokens that were in the context before
+  // Where each chunk ran; token indices of the context, so the first begins at first_position.
+  std::vector<ChunkSpan> chunks;
+  double wall_ms = 0;  // measured here; on the emulator it means nothing by itself
   // CPU work measured, NPU work as the device reports it (modelled on the emulator), merged into
   // one timeline.
   double time_ms = 0;
   double npu_energy_j = 0;
   Timeline timeline;
   DispatchCounts counts;
+  StageTimes stages;
 };
 
 class Session {
@@ -55,7 +76,9 @@ class Session {
   // Appends one token, on the CPU; logits [vocab] of the next one, valid until the next call.
   virtual Result<std::span<const float>> Decode(int32_t id) = 0;
 
-  virtual int64_t position() const = 0;  // tokens in the context
+  virtual int64_t position() const = 0;        // tokens in the context
+  virtual int64_t context_tokens() const = 0;  // how many fit
+  virtual int64_t context_tokens() const = 0;  // most that it may hold
   // Forgets everything after `position` (to edit or to retry a turn).
   virtual Status Rewind(int64_t position) = 0;
   virtual const Model& model() const = 0;

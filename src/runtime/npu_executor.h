@@ -1,0 +1,157 @@
+// NpuExecutor: a plan's programs, loaded on a device. Owns programs, device buffers, launches in
+// flight and their statistics; what goes into a launch is decided by moe_dispatch.
+//
+// Nothing that fails on the device changes an answer: a program that cannot be loaded leaves its
+// experts to the CPU, the rows of a launch that fails, misses its deadline or answers with NaN or
+// infinity are computed again on the CPU; both are counted with their reason.
+//
+// One thread at a time: sessions that share an executor take turns.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "model/model.h"
+#include "npu/device.h"
+#include "npu/profile.h"
+#include "plan/cost_model.h"
+#include "plan/plan.h"
+#include "runtime/device_buffer_pool.h"
+#include "runtime/npu_program.h"
+#include "runtime/package_compiler.h"
+#include "runtime/placement_report.h"
+
+namespace npumoe {
+
+enum class AllowLossy { kNo, kYes };
+
+struct NpuExecutorOptions {
+  std::optional<OverflowMode> overflow;      // none: as the plan says
+  AllowLossy allow_lossy = AllowLossy::kNo;  // overflow mode "drop" is refused without it
+  double timeout_ms = 60000;  // of one launch, wall time; chosen: far above any sane launch
+  int chunks_in_flight = 2;   // 1 or 2
+};
+
+class PrefillTimeline;
+
+// One launch from gather to release. `slots[g]` are the assignments of the program's g-th expert.
+struct Launch {
+  enum class State { kGathered, kSubmitted, kDone, kFailed };
+  NpuProgram* program = nullptr;
+  int index = 0;  // of the program in its layer
+  int chunk = 0;
+  std::vector<std::span<const int32_t>> slots;
+  std::vector<int> rows;  // per input of the program
+  std::vector<DeviceBuffer*> inputs;
+  std::vector<DeviceBuffer*> outputs;
+  State state = State::kGathered;
+  Status failure;
+  RequestId request = 0;
+  double submitted_ms = 0;  // on the prefill's timeline
+  double end_ms = 0;        // once done
+  LaunchReport report;
+
+  int64_t FilledRows() const;
+};
+
+class NpuExecutor {
+ public:
+  // Loads `compiled` in order. Fails for a plan of another model or profile, for a lossy plan
+  // without leave, for options out of range; not because programs are refused.
+  static Result<std::unique_ptr<NpuExecutor>> Create(const Plan& plan, const ChipProfile& profile,
+                                                     std::shared_ptr<const Model> model,
+                                                     Device& device,
+                                                     std::span<const CompiledProgram> compiled,
+                                                     const NpuExecutorOptions& options);
+  ~NpuExecutor();
+
+  const Plan& plan() const { return plan_; }
+  const CostModel& costs() const { return costs_; }
+  const Model& model() const { return *model_; }
+  OverflowMode overflow() const { return overflow_; }
+  int chunks_in_flight() const { return options_.chunks_in_flight; }
+
+  // Slot of an expert: which program of the layer holds it (null: CPU work by plan) and whether
+  // that program is in service.
+  struct Residency {
+    NpuProgram* program = nullptr;
+    int index = 0;  // of the program in the layer
+    int slot = 0;
+    int64_t capacity = 0;
+    bool in_service = false;
+  };
+  // One per expert of an MoE layer.
+  std::span<const Residency> ResidencyOf(int layer) const;
+  // One per planned program of the layer; null where it is not in service.
+  std::span<NpuProgram* const> ProgramsOf(int layer) const;
+
+  // Gives the launch buffers. Fails when the device has no memory for them.
+  Status AcquireBuffers(Launch& launch);
+  // On failure the launch is kFailed and counted.
+  void Submit(Launch& launch, double now_ms);
+  // Collects, in order, what has finished; does not block. Whether `launch` is over.
+  bool Poll(const Launch& launch, PrefillTimeline& timeline);
+  // Blocks until the launch is kDone or kFailed.
+  void Await(const Launch& launch, PrefillTimeline& timeline);
+  // A done launch whose output was not finite.
+  void RejectOutput(Launch& launch);
+  // Hands the buffers back. The launch must be over.
+  void Release(Launch& launch);
+  // Waits for everything in flight (after a cancelled prefill).
+  void Drain();
+
+  void AddCounts(const DispatchCounts& counts, int64_t degraded_rows);
+  void AddOverflow(int layer, int expert, int64_t rows);
+  // Degradations since the last call, for the observer.
+  std::vector<DegradationEvent> TakeEvents();
+  PlacementReport report() const;
+
+ private:
+  struct LayerState {
+    std::vector<std::unique_ptr<NpuProgram>> loaded;  // null: refused
+    std::vector<NpuProgram*> in_service;
+    std::vector<Residency> residency;  // [experts]
+    std::vector<size_t> placement;     // index into report_.programs
+  };
+  // A launch whose deadline passed: its buffers stay with the device until it is done.
+  struct Abandoned {
+    RequestId request = 0;
+    std::vector<DeviceBuffer*> buffers;
+  };
+
+  NpuExecutor(const Plan& plan, const ChipProfile& profile, std::shared_ptr<const Model> model,
+              Device& device, const NpuExecutorOptions& options);
+  void LoadPrograms(std::span<const CompiledProgram> compiled);
+  Result<std::unique_ptr<NpuProgram>> LoadOne(const LayerPlan& layer, int program,
+                                              const CompiledProgram* compiled);
+  void Preallocate();
+  void CollectFront(double timeout_ms, PrefillTimeline* timeline);
+  void Fail(Launch& launch, const std::string& what, Status failure);
+  void Abandon(Launch& launch);
+  void ReclaimAbandoned(double timeout_ms);
+  void Retire(int layer, int program, const std::string& reason);
+  void RetireAll(const std::string& reason);
+  ProgramPlacement& PlacementOf(const Launch& launch);
+
+  Plan plan_;
+  ChipProfile profile_;
+  std::shared_ptr<const Model> model_;
+  Device& device_;
+  NpuExecutorOptions options_;
+  OverflowMode overflow_;
+  CostModel costs_;
+  std::map<int, LayerState> layers_;
+  DeviceBufferPool buffers_;       // after the programs: buffers go before them
+  std::deque<Launch*> in_flight_;  // in order of submission; the device is serial
+  std::vector<Abandoned> abandoned_;
+  std::vector<DegradationEvent> events_;
+  PlacementReport report_;
+};
+
+}  // namespace npumoe

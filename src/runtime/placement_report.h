@@ -1,0 +1,57 @@
+// PlacementReport: what became of every planned program: loaded or refused and why, launches,
+// rows, spill, degradations. Kept by npu_executor; shown by `npumoe verify` and after a run.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "plan/simulator.h"
+#include "runtime/observer.h"
+
+namespace npumoe {
+
+// Equal degradations of one program, counted.
+struct Degradation {
+  std::string what;    // "load", "launch", "deadline", "numeric"
+  std::string reason;  // of the first one
+  int64_t count = 0;
+  int64_t rows = 0;  // that the CPU computed instead
+};
+
+struct ProgramPlacement {
+  int layer = 0;
+  int program = 0;  // index in the layer's plan
+  GraphForm form = GraphForm::kDenseChains;
+  std::vector<PlannedExpert> experts;
+  bool loaded = false;        // at the start
+  bool in_service = false;    // now
+  std::string refusal;        // why it was not loaded or was taken out of service; or empty
+  int64_t weight_bytes = 0;   // on the device
+  int64_t launches = 0;       // that succeeded
+  int64_t capacity_rows = 0;  // of those launches
+  int64_t filled_rows = 0;    // of those launches
+  int64_t spilled_rows = 0;   // overflow of its experts that the CPU computed
+  int64_t dropped_rows = 0;   // overflow of its experts that nobody computed
+  double npu_time_ms = 0;     // as the device reports it
+  std::vector<Degradation> degradations;
+};
+
+struct PlacementReport {
+  std::string device;     // description of the device
+  bool modelled = false;  // whether time and energy of the launches were modelled
+  std::vector<ProgramPlacement> programs;
+  DispatchCounts counts;      // of all prefills so far
+  int64_t degraded_rows = 0;  // planned for the NPU, computed by the CPU (part of counts.cpu_rows)
+  double npu_time_ms = 0;
+  double npu_energy_j = 0;
+
+  int64_t planned() const { return static_cast<int64_t>(programs.size()); }
+  int64_t loaded() const;
+  int64_t degradations() const;  // refused loads and failed launches
+};
+
+Json ToJson(const PlacementReport& report);
+
+}  // namespace npumoe
