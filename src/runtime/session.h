@@ -78,7 +78,6 @@ class Session {
 
   virtual int64_t position() const = 0;        // tokens in the context
   virtual int64_t context_tokens() const = 0;  // how many fit
-  virtual int64_t context_tokens() const = 0;  // most that it may hold
   // Forgets everything after `position` (to edit or to retry a turn).
   virtual Status Rewind(int64_t position) = 0;
   virtual const Model& model() const = 0;
