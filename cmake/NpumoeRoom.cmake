@@ -1,9 +1,14 @@
-# npumoe_room(NAME DEPENDS room... LIBRARIES lib... TEST_DEPENDS room... [EXCLUDE file...])
+# npumoe_room(NAME [DEPENDS room...] [LIBRARIES lib...] [EXCLUDE file...])
 #
 # One static library per room from every .cc below the current folder, one test program
 # (NAME_test, from *_test.cc) and one benchmark program (NAME_bench, from *_bench.cc).
 # A room may link only the rooms named in DEPENDS; tests/architecture_test.py holds the
 # same table against the #include lines.
+#
+# Targets: `tests` builds every test program, `benchmarks` (not part of `all`) every benchmark.
+add_custom_target(tests)
+add_custom_target(benchmarks)
+
 function(npumoe_room NAME)
   cmake_parse_arguments(ROOM "" "" "DEPENDS;LIBRARIES;EXCLUDE" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cc")
@@ -23,14 +28,23 @@ function(npumoe_room NAME)
   target_link_libraries(npumoe_${NAME} PUBLIC ${targets} ${ROOM_LIBRARIES} Threads::Threads)
 
   if(NPUMOE_TESTS AND tests)
-    add_executable(${NAME}_test ${tests})
-    target_compile_definitions(${NAME}_test PRIVATE NPUMOE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-    target_link_libraries(${NAME}_test PRIVATE npumoe_${NAME} GTest::gtest GTest::gtest_main)
-    add_test(NAME ${NAME} COMMAND ${NAME}_test)
+    npumoe_test(${NAME} ${tests})
+    target_link_libraries(${NAME}_test PRIVATE npumoe_${NAME})
   endif()
   if(NPUMOE_BENCHMARKS AND benches)
-    add_executable(${NAME}_bench ${benches})
+    add_executable(${NAME}_bench EXCLUDE_FROM_ALL ${benches})
     target_link_libraries(${NAME}_bench PRIVATE npumoe_${NAME} benchmark::benchmark
                                                 benchmark::benchmark_main)
+    add_dependencies(benchmarks ${NAME}_bench)
   endif()
+endfunction()
+
+# npumoe_test(NAME file...): the program NAME_test, run by ctest as NAME.
+function(npumoe_test NAME)
+  add_executable(${NAME}_test ${ARGN})
+  target_compile_definitions(${NAME}_test PRIVATE NPUMOE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  target_link_libraries(${NAME}_test PRIVATE GTest::gtest GTest::gtest_main)
+  add_test(NAME ${NAME} COMMAND ${NAME}_test)
+  set_tests_properties(${NAME} PROPERTIES TIMEOUT 900)
+  add_dependencies(tests ${NAME}_test)
 endfunction()
