@@ -132,11 +132,19 @@ Status WriteAll(int fd, std::string_view contents, const std::filesystem::path& 
   return OkStatus();
 }
 
+Status WritePieces(int fd, std::span<const std::string_view> pieces,
+                   const std::filesystem::path& path) {
+  for (const std::string_view piece : pieces) {
+    NPUMOE_RETURN_IF_ERROR(WriteAll(fd, piece, path));
+  }
+  return OkStatus();
+}
+
 // A device, pipe or terminal cannot be replaced by a rename; it takes the bytes as they come.
-Status WriteToDevice(const std::filesystem::path& path, std::string_view contents) {
+Status WriteToDevice(const std::filesystem::path& path, std::span<const std::string_view> pieces) {
   FileDescriptor file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
   if (!file.open()) return WriteError(path, errno);
-  NPUMOE_RETURN_IF_ERROR(WriteAll(file.get(), contents, path));
+  NPUMOE_RETURN_IF_ERROR(WritePieces(file.get(), pieces, path));
   return file.Close() ? OkStatus() : WriteError(path, errno);
 }
 
@@ -152,9 +160,9 @@ int CreateTemporary(const std::filesystem::path& path, std::filesystem::path& na
   return -1;
 }
 
-Status WriteAndFlush(FileDescriptor& file, std::string_view contents,
+Status WriteAndFlush(FileDescriptor& file, std::span<const std::string_view> pieces,
                      const std::filesystem::path& path) {
-  NPUMOE_RETURN_IF_ERROR(WriteAll(file.get(), contents, path));
+  NPUMOE_RETURN_IF_ERROR(WritePieces(file.get(), pieces, path));
   if (::fsync(file.get()) != 0) return WriteError(path, errno);
   return file.Close() ? OkStatus() : WriteError(path, errno);
 }
@@ -162,11 +170,16 @@ Status WriteAndFlush(FileDescriptor& file, std::string_view contents,
 }  // namespace
 
 Status WriteFileAtomically(const std::filesystem::path& path, std::string_view contents) {
+  return WriteFileAtomically(path, std::span(&contents, 1));
+}
+
+Status WriteFileAtomically(const std::filesystem::path& path,
+                           std::span<const std::string_view> pieces) {
   std::error_code ignored;  // a target that cannot be examined fails below, with its reason
   const auto kind = std::filesystem::status(path, ignored).type();
   if (kind == std::filesystem::file_type::directory) return FolderError(path);
   if (kind != std::filesystem::file_type::regular && std::filesystem::exists(path, ignored)) {
-    return WriteToDevice(path, contents);
+    return WriteToDevice(path, pieces);
   }
   std::filesystem::path target = path;
   if (std::filesystem::is_symlink(path, ignored)) {
@@ -177,7 +190,7 @@ Status WriteFileAtomically(const std::filesystem::path& path, std::string_view c
   std::filesystem::path temporary;
   FileDescriptor file(CreateTemporary(target, temporary));
   if (!file.open()) return WriteError(path, errno);
-  Status status = WriteAndFlush(file, contents, path);
+  Status status = WriteAndFlush(file, pieces, path);
   if (status.ok() && ::rename(temporary.c_str(), target.c_str()) != 0) {
     status = WriteError(path, errno);
   }

@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "base/status.h"
 
@@ -36,5 +37,8 @@ Result<std::string> ReadTextFile(const std::filesystem::path& path, size_t max_b
 // Writes to a temporary name in the same folder, flushes, then renames: readers see the old file
 // or the whole new one. A full disk leaves the old file as it was.
 Status WriteFileAtomically(const std::filesystem::path& path, std::string_view contents);
+// The same, of pieces that follow one another: large files need no second copy in memory.
+Status WriteFileAtomically(const std::filesystem::path& path,
+                           std::span<const std::string_view> pieces);
 
 }  // namespace npumoe

@@ -54,6 +54,14 @@ class FileSizeLimit {
   void (*handler_)(int) = nullptr;
 };
 
+TEST_F(Files, AreWrittenFromPiecesInOrder) {
+  const fs::path path = folder_ / "pieces";
+  const std::string_view pieces[] = {"head", "", "body", "tail"};
+  ASSERT_TRUE(WriteFileAtomically(path, pieces).ok());
+  EXPECT_EQ(Contents(path), "headbodytail");
+  EXPECT_EQ(FilesInFolder(), 1u);
+}
+
 TEST_F(Files, AreMappedWhole) {
   const auto file = MappedFile::Open(Write("weights", "0123456789"));
   ASSERT_TRUE(file.ok()) << file.status().message();
