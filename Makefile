@@ -1,0 +1,70 @@
+# Commands for people. CMake builds; this file only says in which order things run.
+# Nothing has to be installed by hand: `setup` comes first and is quick when all is there.
+
+# Which unit tests `make test` repeats with sanitizers: ROOM or ROOM:FILTER. `make test-long`
+# runs all of them. tsan is for the parts that have threads.
+ASAN_TESTS ?= base model graph npu calibrate plan
+TSAN_TESTS ?= base:ThreadPool*:ParallelRanges*
+ROOMS := base model kernels graph npu calibrate plan runtime eval cli
+
+PYTEST := .venv/bin/python -m pytest -q
+
+.PHONY: help setup build demo test test-long test-release test-python bench format lint clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make setup      install what is missing (tools/packages.txt says what and why)"
+	@echo "make build      build build/release/npumoe"
+	@echo "make demo       calibrate, plan, compile and run the demo model"
+	@echo "make test       unit tests, a subset with sanitizers, and the Python tests"
+	@echo "make test-long  everything with every sanitizer"
+	@echo "make bench      all benchmarks (BENCH_FILTER=regex)"
+	@echo "make format     lay the code out;  make lint  check layout and run clang-tidy"
+	@echo "make clean      remove build/ and .venv/"
+
+setup:
+	@tools/setup.sh build
+
+build: setup
+	cmake --preset release > /dev/null
+	cmake --build --preset release --target npumoe
+
+demo: build
+	tools/demo.sh
+
+test-release: build
+	cmake --build --preset release --target tests
+	ctest --test-dir build/release --output-on-failure --no-tests=error
+
+test-python: build
+	tools/python_env.sh
+	$(PYTEST) tests
+
+test: test-release
+	tools/sanitize.sh asan $(foreach t,$(ASAN_TESTS),'$(t)')
+	tools/sanitize.sh tsan $(foreach t,$(TSAN_TESTS),'$(t)')
+	$(MAKE) --no-print-directory test-python
+
+test-long: export NPUMOE_LONG_TESTS = 1
+test-long: test-release
+	tools/sanitize.sh asan $(ROOMS)
+	tools/sanitize.sh tsan $(ROOMS)
+	$(MAKE) --no-print-directory test-python
+
+bench: setup
+	cmake --preset release > /dev/null
+	cmake --build --preset release --target benchmarks npumoe
+	tools/bench.sh
+
+format:
+	@tools/setup.sh build lint
+	tools/lint.sh --fix
+
+lint:
+	@tools/setup.sh build lint
+	cmake --preset release > /dev/null
+	cmake --build --preset release --target npumoe_coreml_proto
+	tools/lint.sh $(LINT_FILES)
+
+clean:
+	rm -rf build .venv
