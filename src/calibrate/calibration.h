@@ -31,7 +31,7 @@ struct ExpertActivationMax {
 
 struct LayerCalibration {
   int layer = 0;
-  std::vector<uint8_t> counts;                 // [blocks, experts]: tokens of the block, 0..32
+  std::vector<uint8_t> counts;                  // [blocks, experts]: tokens of the block, 0..32
   std::vector<ExpertActivationMax> activation;  // [experts]; empty when not recorded
 };
 
@@ -51,7 +51,9 @@ struct Calibration {
 
 // Loads of every chunk of `chunk_tokens` (a multiple of 32) that the calibrated sequences fill
 // whole; when no sequence is that long, of the whole stream with its borders ignored
-// (`joined` tells). Row-major [chunks, experts] per layer.
+// (`joined` tells). Row-major [chunks, experts] per layer. In a joined stream a chunk border may
+// cut a block: its counts are then split in proportion, so that every chunk holds exactly
+// chunk_tokens * k assignments. Fails when the calibration is shorter than one chunk.
 struct ChunkLoads {
   int chunk_tokens = 0;
   int num_experts = 0;

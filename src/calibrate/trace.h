@@ -5,11 +5,14 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
 
 namespace npumoe {
+
+inline constexpr int kMaxTraceExperts = 65536;  // chosen: far above any model, bounds allocations
 
 struct LayerRouting {
   int layer = 0;               // index in the model
@@ -28,7 +31,11 @@ struct RoutingTrace {
   std::pair<int64_t, int64_t> Sequence(size_t i) const;
 };
 
-// Checks ids against num_experts, equal token counts per layer, ascending borders.
+// Checks ids against num_experts, distinct experts per token, equal token counts per layer,
+// ascending layers and borders.
 Status ValidateTrace(const RoutingTrace& trace);
+// The same for the `ids` of one token; `token` and `layer` are for the message.
+Status ValidateTokenExperts(std::span<const int32_t> ids, int num_experts, int64_t token,
+                            int layer);
 
 }  // namespace npumoe
