@@ -1,0 +1,122 @@
+#include "cli/chat.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "cli/interrupt.h"
+#include "cli/table.h"
+
+namespace npumoe::cli {
+namespace {
+
+constexpr const char* kHelp =
+    "/bye      leave the chat (or Ctrl-D)\n"
+    "/clear    forget the conversation\n"
+    "/verbose  show or hide timings after each reply\n"
+    "/help     this text\n"
+    "Ctrl-C stops a reply.\n";
+
+class Conversation {
+ public:
+  Conversation(Engine& engine, Session& session, const ChatTemplate& chat_template,
+               const ChatSettings& settings, const GenerateOptions& options)
+      : model_(*engine.model),
+        session_(session),
+        template_(chat_template),
+        settings_(settings),
+        options_(options) {
+    Clear();
+  }
+
+  void Clear() {
+    messages_.clear();
+    if (!settings_.system.empty()) messages_.push_back({"system", settings_.system, {}, {}});
+  }
+
+  Status Turn(const std::string& text) {
+    messages_.push_back({"user", text, {}, {}});
+    Result<Generation> reply = Reply();
+    if (!reply.ok()) {
+      messages_.pop_back();  // the turn may be tried again, shorter
+      return reply.status();
+    }
+    if (options_.stream) fmt::print("\n");
+    messages_.push_back({"assistant", reply->text, {}, {}});
+    if (verbose_) PrintTimings(*reply);
+    return OkStatus();
+  }
+
+  void ToggleVerbose() { verbose_ = !verbose_; }
+
+ private:
+  Result<Generation> Reply() {
+    ChatOptions chat;
+    chat.enable_thinking = settings_.enable_thinking;
+    NPUMOE_ASSIGN_OR_RETURN(const auto prompt,
+                            template_.Encode(*model_.tokenizer, messages_, chat));
+    return Generate(session_, context_, prompt, options_);
+  }
+
+  static void PrintTimings(const Generation& reply) {
+    const double seconds = std::max(reply.decode_ms, 1e-3) / 1000;
+    fmt::print(stderr, "[{} prompt tokens in {}, {} tokens at {:.1f}/s, {}]\n",
+               reply.prefill.tokens, FormatMs(reply.first_token_ms), reply.ids.size(),
+               static_cast<double>(reply.ids.size()) / seconds, Name(reply.stop));
+  }
+
+  const Model& model_;
+  Session& session_;
+  const ChatTemplate& template_;
+  const ChatSettings& settings_;
+  const GenerateOptions& options_;
+  std::vector<ChatMessage> messages_;
+  std::vector<int32_t> context_;
+  bool verbose_ = false;
+};
+
+// Prints the prompt only for a person; false at the end of the input.
+bool ReadLine(std::string& line) {
+  if (isatty(STDIN_FILENO) == 1) {
+    fmt::print(stderr, ">>> ");
+    std::fflush(stderr);
+  }
+  if (std::getline(std::cin, line)) return true;
+  if (!InterruptGuard::Interrupted()) return false;
+  InterruptGuard::Clear();
+  std::cin.clear();
+  std::clearerr(stdin);
+  fmt::print(stderr, "\n(/bye or Ctrl-D leaves the chat)\n");
+  line.clear();
+  return true;
+}
+
+}  // namespace
+
+Status Chat(Engine& engine, Session& session, const ChatTemplate& chat_template,
+            const ChatSettings& settings, const GenerateOptions& options) {
+  Conversation conversation(engine, session, chat_template, settings, options);
+  InterruptGuard interrupt;
+  std::string line;
+  while (ReadLine(line)) {
+    if (line.empty()) continue;
+    if (line == "/bye") break;
+    if (line == "/clear") {
+      conversation.Clear();
+    } else if (line == "/verbose") {
+      conversation.ToggleVerbose();
+    } else if (line == "/help" || line == "/?") {
+      fmt::print(stderr, "{}", kHelp);
+    } else {
+      const Status status = conversation.Turn(line);
+      if (!status.ok()) fmt::print(stderr, "npumoe: error: {}\n", status.message());
+    }
+    InterruptGuard::Clear();
+  }
+  return OkStatus();
+}
+
+}  // namespace npumoe::cli

@@ -1,0 +1,31 @@
+// The report of `perplexity --kl-against`: numeric agreement, and dispatch counts three ways:
+// executed, recounted from the routing that this run recorded, predicted from the calibration.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "base/status.h"
+#include "calibrate/trace.h"
+#include "cli/engine.h"
+#include "eval/kl.h"
+
+namespace npumoe::cli {
+
+struct ComparisonContext {
+  int64_t window_tokens = 0;
+  ComparisonResult result;
+  DispatchCounts recounted;
+  std::optional<Prediction> predicted;  // for one window; needs a calibration
+
+  bool counts_agree() const { return result.counts == recounted; }
+};
+
+// Fills `recounted`, and `predicted` where `calibration` names a file.
+Status AddCounts(Engine& engine, const RoutingTrace& trace, const std::string& calibration,
+                 ComparisonContext& context);
+
+std::string ComparisonText(const ComparisonContext& context);
+std::string ComparisonJson(const ComparisonContext& context);
+
+}  // namespace npumoe::cli

@@ -1,0 +1,174 @@
+#include "cli/engine.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <utility>
+
+#include "base/log.h"
+#include "base/mapped_file.h"
+#include "cli/progress.h"
+#include "npu/device_registry.h"
+
+namespace npumoe::cli {
+namespace {
+
+constexpr size_t kMaxPlanBytes = size_t{64} << 20;  // chosen: 48 layers x 128 experts need 200 kB
+
+std::filesystem::path ProgramFolder() {
+  std::error_code error;
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
+  return error ? std::filesystem::current_path(error) : program.parent_path();
+}
+
+Status CompileAndLoad(const EngineOptions& options, Engine& engine) {
+  const std::filesystem::path cache =
+      options.cache.empty() ? DefaultCacheFolder() : std::filesystem::path(options.cache);
+  {
+    Progress progress("compiling", "programs");
+    NPUMOE_ASSIGN_OR_RETURN(
+        engine.compiled,
+        CompilePlan(*engine.plan, *engine.model, *engine.profile, cache,
+                    [&](const CompileProgress& p) { progress.Update(p.done, p.total); }));
+  }
+  NpuExecutorOptions executor;
+  if (!options.overflow.empty()) {
+    NPUMOE_ASSIGN_OR_RETURN(executor.overflow, ParseOverflowMode(options.overflow));
+  }
+  executor.allow_lossy = options.allow_lossy ? AllowLossy::kYes : AllowLossy::kNo;
+  executor.chunks_in_flight = options.chunks_in_flight;
+  executor.timeout_ms = options.launch_timeout_ms;
+  NPUMOE_ASSIGN_OR_RETURN(
+      engine.npu, NpuExecutor::Create(*engine.plan, *engine.profile, engine.model, *engine.device,
+                                      engine.compiled.programs, executor));
+  return OkStatus();
+}
+
+Status OpenPlannedDevice(const EngineOptions& options, Engine& engine) {
+  NPUMOE_ASSIGN_OR_RETURN(engine.plan, ReadPlanFile(options.plan));
+  NPUMOE_ASSIGN_OR_RETURN(engine.profile,
+                          LoadChipProfile(engine.plan->profile_name, ChipFolders()));
+  NPUMOE_RETURN_IF_ERROR(
+      CheckPlanFits(*engine.plan, engine.model->config, engine.model->hash, *engine.profile)
+          .WithContext(options.plan));
+  const std::string name = options.device == "cpu" ? "emulator" : options.device;
+  NPUMOE_ASSIGN_OR_RETURN(engine.device, MakeDevice(name, *engine.profile, *engine.pool));
+  return CompileAndLoad(options, engine);
+}
+
+}  // namespace
+
+void AddModelOption(CLI::App& command, EngineOptions& options) {
+  command
+      .add_option("model,-m,--model", options.model,
+                  "Model folder in Hugging Face's layout (config.json, *.safetensors)")
+      ->required();
+}
+
+void AddThreadOption(CLI::App& command, EngineOptions& options) {
+  command.add_option("-t,--threads", options.threads, "CPU threads (0: one per processor)")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+}
+
+void AddDeviceOptions(CLI::App& command, EngineOptions& options) {
+  command
+      .add_option("--device", options.device,
+                  "Device of the plan's programs: cpu (no NPU) or emulator; --list in doctor")
+      ->capture_default_str();
+  command.add_option("--plan", options.plan, "Plan file from `npumoe plan`");
+  command.add_option("--cache", options.cache, "Folder of compiled packages");
+  command.add_option("--overflow", options.overflow,
+                     "Tokens beyond an expert's capacity: spill (computed on the CPU) or drop "
+                     "(lossy, needs --allow-lossy)");
+  command.add_flag("--allow-lossy", options.allow_lossy,
+                   "Allow --overflow drop, which changes answers");
+  command.add_flag("--require-npu", options.require_npu,
+                   "Exit nonzero when planned NPU work ran elsewhere");
+  command
+      .add_option("--chunks-in-flight", options.chunks_in_flight,
+                  "Prefill chunks whose work may overlap")
+      ->check(CLI::Range(1, 2))
+      ->capture_default_str();
+  command
+      .add_option("--launch-timeout-ms", options.launch_timeout_ms,
+                  "Longest wait for one launch before its rows go to the CPU")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+}
+
+std::filesystem::path DefaultCacheFolder() {
+  const auto variable = [](const char* name) {
+    const char* value = std::getenv(name);
+    return std::filesystem::path(value == nullptr ? "" : value);
+  };
+  if (const auto cache = variable("NPUMOE_CACHE"); !cache.empty()) return cache;
+  if (const auto cache = variable("XDG_CACHE_HOME"); !cache.empty()) return cache / "npumoe";
+  if (const auto home = variable("HOME"); !home.empty()) return home / ".cache" / "npumoe";
+  return std::filesystem::path(".npumoe-cache");
+}
+
+std::vector<std::filesystem::path> ChipFolders() {
+  std::vector<std::filesystem::path> folders;
+  if (const char* chips = std::getenv("NPUMOE_CHIPS"); chips != nullptr)
+    folders.emplace_back(chips);
+  const std::filesystem::path program = ProgramFolder();
+  folders.push_back(program / "chips");
+  folders.push_back(program / ".." / "share" / "npumoe" / "chips");
+  folders.push_back(program / ".." / ".." / "chips");  // build/release/npumoe in a checkout
+  folders.emplace_back("chips");
+  return folders;
+}
+
+Result<Plan> ReadPlanFile(const std::string& path) {
+  NPUMOE_ASSIGN_OR_RETURN(const std::string text, ReadTextFile(path, kMaxPlanBytes));
+  return ParsePlan(text, path);
+}
+
+Result<std::unique_ptr<Engine>> OpenEngine(const EngineOptions& options) {
+  if (options.device != "cpu" && options.plan.empty()) {
+    return UsageError(fmt::format(
+        "--device {} needs --plan FILE: which experts run there is decided by `npumoe plan`",
+        options.device));
+  }
+  if (options.overflow == "drop" && !options.allow_lossy) {
+    return UsageError(
+        "--overflow drop changes answers: add --allow-lossy, or use --overflow spill, which loses "
+        "nothing");
+  }
+  auto engine = std::make_unique<Engine>();
+  engine->pool = std::make_unique<ThreadPool>(options.threads);
+  NPUMOE_ASSIGN_OR_RETURN(engine->model, LoadModel(options.model));
+  if (!options.plan.empty()) NPUMOE_RETURN_IF_ERROR(OpenPlannedDevice(options, *engine));
+  return engine;
+}
+
+Result<std::unique_ptr<Session>> Engine::NewSession(int64_t context_tokens, Observer* observer,
+                                                    On on, int cpu_chunk) {
+  SessionOptions options;
+  options.context_tokens = context_tokens;
+  options.cpu_chunk_tokens = cpu_chunk;
+  options.npu = on == On::kCpu ? nullptr : npu.get();
+  options.observer = observer;
+  return Session::Create(model, *pool, options);
+}
+
+Status CheckRequiredNpu(const Engine& engine, const EngineOptions& options) {
+  if (!options.require_npu) return OkStatus();
+  if (!engine.uses_npu()) return UsageError("--require-npu needs --plan FILE");
+  const PlacementReport report = engine.npu->report();
+  if (report.degradations() == 0) return OkStatus();
+  for (const ProgramPlacement& program : report.programs) {
+    if (program.degradations.empty()) continue;
+    const Degradation& first = program.degradations.front();
+    return Unsupported(fmt::format(
+        "--require-npu: {} degradation(s), {} rows computed on the CPU instead; the first: {} of "
+        "layer {} program {}: {}",
+        report.degradations(), report.degraded_rows, first.what, program.layer, program.program,
+        first.reason));
+  }
+  return Unsupported("--require-npu: planned NPU work ran on the CPU");
+}
+
+}  // namespace npumoe::cli

@@ -1,0 +1,130 @@
+#include "cli/generate.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <optional>
+
+#include "base/clock.h"
+#include "cli/interrupt.h"
+#include "model/tokenizer.h"
+
+namespace npumoe::cli {
+namespace {
+
+// Longest common prefix, but at least one token is left to prefill: its logits are needed.
+int64_t SharedPrefix(std::span<const int32_t> context, std::span<const int32_t> prompt) {
+  const size_t limit = std::min(context.size(), prompt.size() - 1);
+  size_t shared = 0;
+  while (shared < limit && context[shared] == prompt[shared]) ++shared;
+  return static_cast<int64_t>(shared);
+}
+
+class Writer {
+ public:
+  Writer(const Model& model, bool stream) : model_(model), stream_(stream) {
+    if (model.tokenizer != nullptr) decoder_.emplace(*model.tokenizer, DecodeSpecial::kSkip);
+  }
+  Status Add(int32_t id, std::string& text) {
+    if (!decoder_) return Emit(fmt::format("{} ", id), text);
+    NPUMOE_ASSIGN_OR_RETURN(const std::string piece, decoder_->Add(id));
+    return Emit(piece, text);
+  }
+  Status Finish(std::string& text) {
+    return decoder_ ? Emit(decoder_->Finish(), text) : OkStatus();
+  }
+
+ private:
+  Status Emit(const std::string& piece, std::string& text) {
+    text += piece;
+    if (!stream_ || piece.empty()) return OkStatus();
+    std::fwrite(piece.data(), 1, piece.size(), stdout);
+    if (std::fflush(stdout) != 0) return IoError("standard output cannot be written");
+    return OkStatus();
+  }
+  const Model& model_;
+  bool stream_;
+  std::optional<StreamDecoder> decoder_;
+};
+
+bool IsEnd(const Model& model, int32_t id) {
+  const auto& ends = model.generation.end_tokens;
+  return std::find(ends.begin(), ends.end(), id) != ends.end();
+}
+
+Status DecodeLoop(Session& session, std::vector<int32_t>& context, const GenerateOptions& options,
+                  int64_t context_limit, std::vector<float> logits, Generation& generation) {
+  const Model& model = session.model();
+  Writer writer(model, options.stream);
+  Sampler sampler(options.sampling, options.seed);
+  Stopwatch watch;
+  std::span<const float> row = logits;
+  for (;;) {
+    const auto count = static_cast<int64_t>(generation.ids.size());
+    if (options.max_tokens >= 0 && count >= options.max_tokens) break;
+    const int32_t id = sampler.Sample(row);
+    if (IsEnd(model, id)) {
+      generation.stop = StopReason::kEndToken;
+      break;
+    }
+    generation.ids.push_back(id);
+    NPUMOE_RETURN_IF_ERROR(writer.Add(id, generation.text));
+    if (InterruptGuard::Interrupted()) {
+      generation.stop = StopReason::kInterrupted;
+      break;
+    }
+    if (session.position() >= context_limit) {
+      generation.stop = StopReason::kContextFull;
+      break;
+    }
+    if (options.max_tokens >= 0 && count + 1 >= options.max_tokens) break;
+    NPUMOE_ASSIGN_OR_RETURN(row, session.Decode(id));
+    context.push_back(id);
+  }
+  generation.decode_ms = watch.ElapsedMs();
+  return writer.Finish(generation.text);
+}
+
+}  // namespace
+
+const char* Name(StopReason reason) {
+  switch (reason) {
+    case StopReason::kEndToken:
+      return "end_token";
+    case StopReason::kLength:
+      return "length";
+    case StopReason::kContextFull:
+      return "context_full";
+    case StopReason::kInterrupted:
+      return "interrupted";
+  }
+  return "unknown";
+}
+
+Result<Generation> Generate(Session& session, std::vector<int32_t>& context,
+                            std::span<const int32_t> prompt, const GenerateOptions& options) {
+  if (prompt.empty()) return InvalidInput("the prompt is empty: give at least one token");
+  Stopwatch watch;
+  Generation generation;
+  const int64_t shared = SharedPrefix(context, prompt);
+  NPUMOE_RETURN_IF_ERROR(session.Rewind(shared));
+  context.resize(static_cast<size_t>(shared));
+  Result<PrefillResult> prefill =
+      session.Prefill(prompt.subspan(static_cast<size_t>(shared)), LogitsWanted::kLastRow,
+                      [] { return InterruptGuard::Interrupted(); });
+  if (!prefill.ok() && prefill.status().code() == StatusCode::kCancelled) {
+    generation.stop = StopReason::kInterrupted;
+    return generation;
+  }
+  if (!prefill.ok()) return prefill.status();
+  context.assign(prompt.begin(), prompt.end());
+  generation.first_token_ms = watch.ElapsedMs();
+  std::vector<float> logits = std::move(prefill->logits);
+  generation.prefill = std::move(*prefill);
+  NPUMOE_RETURN_IF_ERROR(DecodeLoop(session, context, options, session.context_tokens(),
+                                    std::move(logits), generation));
+  return generation;
+}
+
+}  // namespace npumoe::cli

@@ -1,0 +1,41 @@
+// Generation: prefill what the context lacks, then sample and decode token by token, streaming
+// whole characters to stdout.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "kernels/sample/sample.h"
+#include "runtime/session.h"
+
+namespace npumoe::cli {
+
+struct GenerateOptions {
+  SamplingOptions sampling;
+  uint64_t seed = 0;
+  int64_t max_tokens = -1;  // -1: until an end token or a full context
+  bool stream = true;
+};
+
+enum class StopReason { kEndToken, kLength, kContextFull, kInterrupted };
+const char* Name(StopReason reason);
+
+struct Generation {
+  std::string text;
+  std::vector<int32_t> ids;  // without the end token
+  StopReason stop = StopReason::kLength;
+  PrefillResult prefill;  // its logits are moved out
+  double decode_ms = 0;
+  double first_token_ms = 0;  // measured here, from the call to the first sampled token
+};
+
+// Makes the session's context equal `prompt` (what it shares with `context` is kept), then
+// generates. `context` follows: afterwards it holds exactly what the session holds.
+Result<Generation> Generate(Session& session, std::vector<int32_t>& context,
+                            std::span<const int32_t> prompt, const GenerateOptions& options);
+
+}  // namespace npumoe::cli

@@ -1,0 +1,84 @@
+#include "cli/run_report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "cli/table.h"
+
+namespace npumoe::cli {
+namespace {
+
+using OrderedJson = nlohmann::ordered_json;
+
+double Share(int64_t part, int64_t whole) {
+  return whole == 0 ? 0 : static_cast<double>(part) / static_cast<double>(whole);
+}
+
+double TokensPerSecond(size_t tokens, double ms) {
+  return ms <= 0 ? 0 : static_cast<double>(tokens) / ms * 1000;
+}
+
+OrderedJson CountsJson(const DispatchCounts& counts) {
+  return {{"launches", counts.launches},         {"capacity_rows", counts.capacity_rows},
+          {"filled_rows", counts.filled_rows},   {"padding_rows", counts.padding_rows()},
+          {"spilled_rows", counts.spilled_rows}, {"dropped_rows", counts.dropped_rows},
+          {"cpu_rows", counts.cpu_rows}};
+}
+
+// On a device whose times are modelled, prefill time is measured CPU work and modelled NPU work
+// on one timeline.
+OrderedJson TimesJson(const Engine& engine, const Generation& g) {
+  OrderedJson times = {
+      {"prompt_tokens", g.prefill.tokens},
+      {"prefill_ms", g.prefill.time_ms},
+      {"prefill_ms_source", engine.uses_npu() ? "measured CPU, modelled NPU" : "measured"},
+      {"generated_tokens", g.ids.size()},
+      {"decode_ms", g.decode_ms},
+      {"decode_tokens_per_s", TokensPerSecond(g.ids.size(), g.decode_ms)}};
+  if (engine.uses_npu()) times["npu_energy_j_modelled"] = g.prefill.npu_energy_j;
+  return times;
+}
+
+}  // namespace
+
+std::string RunReportText(const Engine& engine, const Generation& g) {
+  const PrefillResult& p = g.prefill;
+  std::string text = fmt::format("prefill  {} tokens in {} ({})\n", p.tokens, FormatMs(p.time_ms),
+                                 engine.uses_npu() ? "CPU measured, NPU modelled" : "measured");
+  text += fmt::format("decode   {} tokens, {:.1f}/s (measured), stopped: {}\n", g.ids.size(),
+                      TokensPerSecond(g.ids.size(), g.decode_ms), Name(g.stop));
+  if (!engine.uses_npu()) return text;
+  const DispatchCounts& c = p.counts;
+  text += fmt::format(
+      "npu      {} launches, {} of expert rows on the NPU, {} padding, {} spilled, {} dropped, "
+      "{} NPU energy (modelled)\n",
+      FormatCount(c.launches), FormatPercent(Share(c.filled_rows, c.assignments())),
+      FormatPercent(Share(c.padding_rows(), c.capacity_rows)), FormatCount(c.spilled_rows),
+      FormatCount(c.dropped_rows), FormatJoules(p.npu_energy_j));
+  const PlacementReport placement = engine.npu->report();
+  for (const ProgramPlacement& program : placement.programs) {
+    for (const Degradation& d : program.degradations) {
+      text += fmt::format("degraded {} of layer {} program {}, {} times, {} rows on the CPU: {}\n",
+                          d.what, program.layer, program.program, d.count, d.rows, d.reason);
+    }
+  }
+  text += p.timeline.Draw(78);
+  return text;
+}
+
+std::string RunReportJson(const Engine& engine, const Generation& g, uint64_t seed) {
+  OrderedJson report = {{"text", g.text},
+                        {"ids", g.ids},
+                        {"stop", Name(g.stop)},
+                        {"seed", seed},
+                        {"times", TimesJson(engine, g)}};
+  if (engine.uses_npu()) {
+    report["dispatch"] = CountsJson(g.prefill.counts);
+    report["placement"] = ToJson(engine.npu->report());
+  }
+  return report.dump(2, ' ', false, OrderedJson::error_handler_t::replace);
+}
+
+}  // namespace npumoe::cli
