@@ -127,10 +127,12 @@ std::vector<int64_t> QuantileCapacities(const ChunkLoads& loads, size_t layer, d
       capacities.push_back(0);
       continue;
     }
-    const double rank = std::ceil(q * static_cast<double>(sorted.size() - 1));
-    const int64_t load = sorted[static_cast<size_t>(
-        std::clamp<double>(rank, 0, static_cast<double>(sorted.size() - 1)))];
-    capacities.push_back((load + quantum / 2) / quantum * quantum);
+    const double rank = std::clamp(q, 0.0, 1.0) * static_cast<double>(sorted.size() - 1);
+    const auto below = static_cast<size_t>(rank);
+    const size_t above = std::min(below + 1, sorted.size() - 1);
+    const double load =
+        sorted[below] + (rank - static_cast<double>(below)) * (sorted[above] - sorted[below]);
+    capacities.push_back(RoundUp(static_cast<int64_t>(std::ceil(load)), quantum));
   }
   return capacities;
 }

@@ -37,8 +37,8 @@ Result<std::pair<Calibration, Calibration>> SplitCalibration(const Calibration& 
 // popular in the calibration.
 double Coverage(const Calibration& calibration, const Calibration& held_out, size_t layer, int top);
 
-// The q-quantile (0..1, nearest rank from above) of each expert's load, rounded to the nearest
-// multiple of the quantum, ties up: [experts] of one layer of `loads`.
+// The q-quantile (0..1, linear between ranks) of each expert's load, rounded up to the
+// quantum: [experts] of one layer of `loads`.
 std::vector<int64_t> QuantileCapacities(const ChunkLoads& loads, size_t layer, double q,
                                         int64_t quantum);
 // The smallest of the given multiples of the mean load (each rounded up to the quantum) that

@@ -79,8 +79,8 @@ ChunkLoads ThreeChunks() {
   return loads;
 }
 
-TEST(Popularity, MedianCapacityIsTheMiddleLoadRoundedToTheQuantum) {
-  EXPECT_EQ(QuantileCapacities(ThreeChunks(), 0, 0.5, 8), (std::vector<int64_t>{8, 24}));
+TEST(Popularity, MedianCapacityIsTheMiddleLoadRoundedUpToTheQuantum) {
+  EXPECT_EQ(QuantileCapacities(ThreeChunks(), 0, 0.5, 8), (std::vector<int64_t>{16, 24}));
   EXPECT_EQ(QuantileCapacities(ThreeChunks(), 0, 1.0, 1), (std::vector<int64_t>{20, 28}));
 }
 
