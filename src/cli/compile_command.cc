@@ -49,10 +49,10 @@ Status RunCompile(const Options& options) {
   const std::filesystem::path cache =
       options.cache.empty() ? DefaultCacheFolder() : std::filesystem::path(options.cache);
   Progress progress("compiling", "programs");
-  NPUMOE_ASSIGN_OR_RETURN(const CompileReport report, CompilePlan(plan, *model, profile, cache,
-                                                                  [&](int64_t done, int64_t total) {
-                                                                    progress.Update(done, total);
-                                                                  }));
+  NPUMOE_ASSIGN_OR_RETURN(const CompileReport report,
+                          CompilePlan(plan, *model, profile, cache, [&](const CompileProgress& p) {
+                            progress.Update(p.done, p.total);
+                          }));
   if (options.json) {
     PrintJson(report, cache.string());
   } else {

@@ -17,6 +17,7 @@
 #include "cli/generate.h"
 #include "cli/input.h"
 #include "cli/interrupt.h"
+#include "cli/run_compare.h"
 #include "cli/run_report.h"
 #include "cli/table.h"
 
@@ -38,6 +39,7 @@ struct Options {
   std::optional<uint64_t> seed;
   int64_t context_tokens = 0;
   bool perf = false;
+  bool compare_cpu = false;
   bool json = false;
 };
 
@@ -117,6 +119,9 @@ Result<std::vector<int32_t>> EncodePrompt(const Options& options, const Model& m
 Status RunOnce(const Options& options, Engine& engine, Session& session,
                const std::optional<ChatTemplate>& chat_template, const GenerateOptions& generate) {
   NPUMOE_ASSIGN_OR_RETURN(const auto prompt, EncodePrompt(options, *engine.model, chat_template));
+  if (options.compare_cpu) {
+    return CompareWithCpu(engine, prompt, generate, {session.context_tokens(), options.json});
+  }
   std::vector<int32_t> context;
   InterruptGuard interrupt;
   NPUMOE_ASSIGN_OR_RETURN(const Generation generation,
@@ -188,6 +193,8 @@ void AddGenerationOptions(CLI::App& command, Options& options) {
                   "Context in tokens (0: 8192, or the model's maximum if smaller)")
       ->check(CLI::NonNegativeNumber);
   command.add_flag("--perf", options.perf, "Print timings and placement to stderr");
+  command.add_flag("--compare-cpu", options.compare_cpu,
+                   "Also answer on the CPU alone, and close with a table of both");
   command.add_flag("--json", options.json, "Answer, timings and placement as one JSON object");
 }
 
