@@ -153,7 +153,7 @@ int CreateTemporary(const std::filesystem::path& path, std::filesystem::path& na
   constexpr int kMaxAttempts = 1000;  // chosen: left-overs of killed processes with our id
   for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
     name = path;
-    name += "." + std::to_string(::getpid()) + "-" + std::to_string(attempt) + ".tmp";
+    name += '.' + std::to_string(::getpid()) + '-' + std::to_string(attempt) + ".tmp";
     const int fd = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd >= 0 || errno != EEXIST) return fd;
   }
