@@ -10,6 +10,9 @@ if(NOT CMAKE_BUILD_TYPE)
 endif()
 
 add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Werror)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  add_compile_options(-Wno-restrict)  # false alarms about "text" + std::string (GCC bug 105651)
+endif()
 
 # One of: "" | "address,undefined" | "thread"
 set(NPUMOE_SANITIZE "" CACHE STRING "Sanitizers to build with")
