@@ -1,0 +1,39 @@
+"""What the tests of the program share: where it is, how it is run, where outside data lies."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+GOLDENS = ROOT / "tests" / "data" / "goldens"
+DEMO = ROOT / "models" / "demo"
+
+
+@pytest.fixture(scope="session")
+def npumoe():
+    """Runs the release build: npumoe("dump", ...) returns its stdout and fails with its stderr."""
+    program = Path(os.environ.get("NPUMOE", ROOT / "build" / "release" / "npumoe"))
+    if not program.is_file():
+        pytest.fail(f"{program} is missing; run `make build` first or set NPUMOE")
+
+    def run(*arguments, stdin=None):
+        done = subprocess.run([str(program), *map(str, arguments)], input=stdin, encoding="utf-8",
+                              capture_output=True, timeout=600, check=False)
+        command = " ".join(map(str, arguments))
+        assert done.returncode == 0, f"npumoe {command}: exit {done.returncode}\n{done.stderr}"
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """Data that is too large for the repository; its absence is an error only in CI."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{folder} is missing")
+        pytest.skip(f"{folder} is not here")
+    return folder

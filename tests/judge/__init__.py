@@ -1,0 +1,1 @@
+"""An independent judge of .mlpackage folders; see __main__.py for its command line."""
