@@ -1,0 +1,126 @@
+#include "cli/comparison_report.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "cli/calibration_file.h"
+#include "cli/table.h"
+#include "plan/predict.h"
+#include "runtime/recount.h"
+
+namespace npumoe::cli {
+namespace {
+
+using OrderedJson = nlohmann::ordered_json;
+
+double Share(int64_t part, int64_t whole) {
+  return whole == 0 ? 0 : static_cast<double>(part) / static_cast<double>(whole);
+}
+
+double Padding(const DispatchCounts& c) { return Share(c.padding_rows(), c.capacity_rows); }
+double Spill(const DispatchCounts& c) {
+  return Share(c.spilled_rows + c.dropped_rows, c.assignments());
+}
+double NpuShare(const DispatchCounts& c) { return Share(c.filled_rows, c.assignments()); }
+
+OrderedJson CountsJson(const DispatchCounts& c) {
+  return {{"launches", c.launches},         {"capacity_rows", c.capacity_rows},
+          {"filled_rows", c.filled_rows},   {"padding_rows", c.padding_rows()},
+          {"spilled_rows", c.spilled_rows}, {"dropped_rows", c.dropped_rows},
+          {"cpu_rows", c.cpu_rows}};
+}
+
+std::string CountsTable(const ComparisonContext& context) {
+  const DispatchCounts& done = context.result.counts;
+  const DispatchCounts& again = context.recounted;
+  Table table({"dispatch", "executed", "recounted", "predicted", "error"});
+  const auto row = [&](const std::string& name, int64_t executed, int64_t recounted) {
+    table.AddRow({name, FormatCount(executed), FormatCount(recounted), "", ""});
+  };
+  const auto share = [&](const std::string& name, double executed, double recounted,
+                         std::optional<double> predicted) {
+    table.AddRow({name, FormatPercent(executed), FormatPercent(recounted),
+                  predicted ? FormatPercent(*predicted) : "",
+                  predicted ? fmt::format("{:+.1f} points", (*predicted - executed) * 100) : ""});
+  };
+  const auto& p = context.predicted;
+  const int64_t expected_launches = p ? p->launches * context.result.windows : 0;
+  table.AddRow({"launches", FormatCount(done.launches), FormatCount(again.launches),
+                p ? FormatCount(expected_launches) : "",
+                p ? fmt::format("{:+}", expected_launches - done.launches) : ""});
+  row("capacity rows", done.capacity_rows, again.capacity_rows);
+  row("filled rows", done.filled_rows, again.filled_rows);
+  row("spilled rows", done.spilled_rows, again.spilled_rows);
+  row("dropped rows", done.dropped_rows, again.dropped_rows);
+  row("CPU rows by plan", done.cpu_rows, again.cpu_rows);
+  share("padding", Padding(done), Padding(again), p ? std::optional(p->padding) : std::nullopt);
+  share("spill", Spill(done), Spill(again), p ? std::optional(p->spill) : std::nullopt);
+  share("NPU share", NpuShare(done), NpuShare(again),
+        p ? std::optional(p->npu_share) : std::nullopt);
+  return table.ToString();
+}
+
+}  // namespace
+
+Status AddCounts(Engine& engine, const RoutingTrace& trace, const std::string& calibration,
+                 ComparisonContext& context) {
+  const std::vector<ChunkSpan> chunks =
+      CutIntoChunks(*engine.plan, engine.npu->costs(), context.window_tokens, 0);
+  for (size_t window = 0; window < trace.sequence_starts.size(); ++window) {
+    NPUMOE_ASSIGN_OR_RETURN(
+        const DispatchCounts counts,
+        RecountDispatch(*engine.plan, engine.npu->overflow(), trace, window, chunks));
+    context.recounted += counts;
+  }
+  if (calibration.empty()) return OkStatus();
+  NPUMOE_ASSIGN_OR_RETURN(const Calibration calibrated, ReadCalibrationFile(calibration));
+  NPUMOE_ASSIGN_OR_RETURN(context.predicted, PredictPrompt(*engine.plan, engine.npu->costs(),
+                                                           calibrated, context.window_tokens));
+  return OkStatus();
+}
+
+std::string ComparisonText(const ComparisonContext& context) {
+  const ComparisonResult& r = context.result;
+  std::string text = fmt::format("{} windows of {} tokens, the device against the CPU:\n\n",
+                                 r.windows, context.window_tokens);
+  Table table({"numbers", ""});
+  table.AddRow({"mean KL", fmt::format("{:.2e} +/- {:.0e}", r.mean_kl, r.kl_standard_error)});
+  table.AddRow({"largest KL", fmt::format("{:.2e}", r.max_kl)});
+  table.AddRow({"same most likely token", fmt::format("{:.3f}%", r.top1_agreement * 100)});
+  table.AddRow({"largest logit error / largest logit", fmt::format("{:.1e}", r.max_logit_error)});
+  table.AddRow({"perplexity on the CPU", fmt::format("{:.4f}", r.reference_perplexity)});
+  table.AddRow({"perplexity on the device", fmt::format("{:.4f}", r.candidate_perplexity)});
+  text += table.ToString() + "\n" + CountsTable(context);
+  text +=
+      "\nRecounted: by the planner, from the routing that this run recorded. Predicted: from\n"
+      "the calibration alone.\n";
+  return text;
+}
+
+std::string ComparisonJson(const ComparisonContext& context) {
+  const ComparisonResult& r = context.result;
+  OrderedJson json = {{"windows", r.windows},
+                      {"window_tokens", context.window_tokens},
+                      {"rows", r.rows},
+                      {"mean_kl", r.mean_kl},
+                      {"kl_standard_error", r.kl_standard_error},
+                      {"max_kl", r.max_kl},
+                      {"top1_agreement", r.top1_agreement},
+                      {"max_logit_error", r.max_logit_error},
+                      {"reference_perplexity", r.reference_perplexity},
+                      {"candidate_perplexity", r.candidate_perplexity},
+                      {"executed", CountsJson(r.counts)},
+                      {"recounted", CountsJson(context.recounted)},
+                      {"executed_padding", Padding(r.counts)},
+                      {"executed_spill", Spill(r.counts)}};
+  if (context.predicted) {
+    json["predicted"] = {{"launches", context.predicted->launches * r.windows},
+                         {"padding", context.predicted->padding},
+                         {"spill", context.predicted->spill},
+                         {"npu_share", context.predicted->npu_share}};
+  }
+  return json.dump(2);
+}
+
+}  // namespace npumoe::cli
