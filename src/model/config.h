@@ -16,8 +16,8 @@ namespace npumoe {
 
 struct AttentionConfig {
   int num_heads = 0;
-  int num_kv_heads = 0;      // divides num_heads
-  int head_dim = 0;          // even; independent of hidden_size / num_heads
+  int num_kv_heads = 0;          // divides num_heads
+  int head_dim = 0;              // even; independent of hidden_size / num_heads
   bool projection_bias = false;  // q, k, v and (where the tensor exists) o carry a bias
   bool output_bias = false;
   bool qk_norm_per_head = false;  // RMS norm over head_dim of every q and k head, before rotary

@@ -23,7 +23,7 @@ struct Model {
   std::filesystem::path path;
   ModelConfig config;
   ModelWeights weights;
-  GenerationConfig generation;              // defaults where the file is absent
+  GenerationConfig generation;                 // defaults where the file is absent
   std::shared_ptr<const Tokenizer> tokenizer;  // null: the folder has none; only ids are taken
   std::optional<ChatTemplate> chat_template;   // none: a base model; prompts are completed as is
   // Why there is no chat template although the folder has one ("unknown template ..."), or empty.

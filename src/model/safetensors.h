@@ -25,9 +25,13 @@ class Safetensors {
   Result<TensorView> Get(const std::string& name) const;
   const std::filesystem::path& path() const { return file_->path(); }
   std::shared_ptr<const MappedFile> file() const { return file_; }
+  // What must live as long as the views: the map, and copies of tensors that lie at addresses
+  // which their type does not allow (rare: files whose writer did not pad the header).
+  std::vector<std::shared_ptr<const void>> storage() const;
 
  private:
   std::shared_ptr<const MappedFile> file_;
+  std::vector<std::shared_ptr<const void>> aligned_copies_;
   std::map<std::string, TensorView> tensors_;
 };
 
@@ -39,8 +43,11 @@ class SafetensorsFolder {
   static Result<SafetensorsFolder> Open(const std::filesystem::path& folder);
   const std::map<std::string, TensorView>& tensors() const { return tensors_; }
   const std::vector<Safetensors>& files() const { return files_; }
+  // The file that holds a tensor; the folder when none does.
+  std::filesystem::path FileOf(const std::string& tensor) const;
 
  private:
+  std::filesystem::path folder_;
   std::vector<Safetensors> files_;
   std::map<std::string, TensorView> tensors_;
 };
