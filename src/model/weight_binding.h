@@ -1,0 +1,44 @@
+// From named tensors to ModelWeights: expands a family's table of tensor names (families/family.h)
+// for one config, and binds what files hold to it, checking every name, type and shape.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+
+#include "base/status.h"
+#include "base/tensor_view.h"
+#include "model/config.h"
+#include "model/families/family.h"
+#include "model/weights.h"
+
+namespace npumoe {
+
+// One tensor that a model with this config has.
+struct ExpectedTensor {
+  std::string name;
+  TensorRole role;
+  Shape shape;
+  bool required = true;
+  int layer = 0;   // 0 for tensors outside the layers
+  int expert = 0;  // 0 for tensors outside the experts
+};
+
+// Calls `visit` for every tensor, layer by layer; stops at the first error and returns it.
+Status ForEachExpectedTensor(const ModelFamily& family, const ModelConfig& config,
+                             const std::function<Status(const ExpectedTensor&)>& visit);
+
+// Puts `view` where `tensor.role` belongs. Layers and experts grow as tensors arrive, so that
+// memory follows what is there, not what a config claims.
+void PlaceTensor(const ExpectedTensor& tensor, const TensorView& view, ModelWeights& weights);
+
+// `file_of(name)`: the file that holds a tensor, for messages; `source` names the model where
+// there is no such file. Fails for a tensor that is missing, left over, or has another shape or a
+// type other than F32, F16 and BF16. `storage` of the result is left to the caller.
+Result<ModelWeights> BindWeights(const ModelConfig& config,
+                                 const std::map<std::string, TensorView>& tensors,
+                                 const std::string& source,
+                                 const std::function<std::string(const std::string&)>& file_of);
+
+}  // namespace npumoe
