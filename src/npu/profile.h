@@ -18,7 +18,7 @@
 namespace npumoe {
 
 enum class Provenance { kMeasured, kDeclared, kAssumed };
-const char* Name(Provenance provenance);
+const char* Name(Provenance provenance);  // "measured", "declared", "assumed"
 
 // A number with its origin. `spread` is the relative half-width of its uncertainty (0.2 = ±20%).
 struct Figure {
@@ -33,6 +33,7 @@ struct RatePoint {
   double rows = 0;
   Figure rate;
 };
+// `points` ascending by rows, not empty.
 double RateAt(std::span<const RatePoint> points, double rows);
 
 struct NpuCosts {
@@ -69,6 +70,15 @@ struct NpuLimits {
   std::vector<std::string> refused_forms;  // graph forms that the chip does not take
 };
 
+// One entry of a profile file as it stands there: limits, counts and lists have an origin too.
+struct FigureOrigin {
+  std::string key;    // "npu.tflops[1]", "limits.max_programs"
+  std::string value;  // as text
+  Provenance provenance = Provenance::kAssumed;
+  double spread = 0;
+  std::string source;
+};
+
 struct ChipProfile {
   std::string name;         // "m2-max", the file's stem
   std::string description;  // "Apple M2 Max, ..."
@@ -77,13 +87,17 @@ struct ChipProfile {
   NpuLimits limits;
   Figure memory_bytes;
   std::string hash;  // of the file's bytes: plans name it
+  std::vector<FigureOrigin> origins;  // of every entry, in the order of the format
 };
 
-// A path to a .toml file, or the name of a profile in one of the `search` folders. An unknown
-// name lists the known ones.
+// A path to a .toml file, or the name of a profile in one of the `search` folders, the first that
+// has it. An unknown name lists the known ones.
 Result<ChipProfile> LoadChipProfile(const std::string& name_or_path,
                                     const std::vector<std::filesystem::path>& search);
+// The text of a profile. Unknown keys are refused, missing ones named, every figure needs a
+// source. `name` becomes ChipProfile::name and starts every message.
 Result<ChipProfile> ParseChipProfile(std::string_view toml, const std::string& name);
+// Names (stems of *.toml) in the search folders, sorted, each once.
 std::vector<std::string> ListChipProfiles(const std::vector<std::filesystem::path>& search);
 
 // One weight-carrying piece of a program: an expert's FFN, or one convolution of it. Pieces of

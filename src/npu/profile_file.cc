@@ -1,0 +1,279 @@
+// ParseChipProfile (profile.h): the strict reader of chips/*.toml. Format: chips/README.md.
+#include <cmath>
+#include <set>
+#include <utility>
+
+#include <fmt/format.h>
+
+// Errors of the parser are values: no exception leaves it.
+#define TOML_EXCEPTIONS 0
+#define TOML_HEADER_ONLY 1
+#include <toml++/toml.h>
+
+#include "base/hash.h"
+#include "base/tensor_view.h"
+#include "npu/profile.h"
+
+namespace npumoe {
+namespace {
+
+constexpr double kMaxSpread = 1.0;  // a figure that may be off by more than all of it is none
+constexpr int64_t kMaxBytes = int64_t{1} << 50;
+constexpr double kMaxCost = 1e6;  // ms, TFLOP/s, GB/s, W: far above any chip
+
+struct Bounds {
+  double min = 0;
+  double max = kMaxCost;
+  bool min_allowed = false;  // whether `min` itself is
+};
+constexpr Bounds kPositive{};
+constexpr Bounds kNotNegative{.min = 0, .max = kMaxCost, .min_allowed = true};
+
+// One table of the file. Remembers what was asked for, so that the rest can be refused.
+class Section {
+ public:
+  Section(const toml::table& table, std::string file, std::string path,
+          std::vector<FigureOrigin>& origins)
+      : table_(table), file_(std::move(file)), path_(std::move(path)), origins_(origins) {}
+
+  Status Error(const std::string& key, const std::string& what, const toml::node* at) const {
+    const auto line = (at != nullptr ? at : &table_)->source().begin.line;
+    return InvalidInput(fmt::format("{}:{}: '{}': {}", file_, line, FullKey(key), what));
+  }
+
+  Result<Section> Table(const std::string& key) {
+    NPUMOE_ASSIGN_OR_RETURN(const toml::node* node, Find(key));
+    if (!node->is_table()) return Error(key, "is no table", node);
+    return Section(*node->as_table(), file_, FullKey(key), origins_);
+  }
+
+  Result<std::string> Text(const std::string& key) {
+    NPUMOE_ASSIGN_OR_RETURN(const toml::node* node, Find(key));
+    if (!node->is_string() || node->as_string()->get().empty()) {
+      return Error(key, "is no text, or an empty one", node);
+    }
+    return node->as_string()->get();
+  }
+
+  // { value = 4.5, provenance = "measured", spread = 0.2, source = "..." }
+  Result<Figure> Number(const std::string& key, const Bounds& bounds) {
+    NPUMOE_ASSIGN_OR_RETURN(Section entry, Table(key));
+    NPUMOE_ASSIGN_OR_RETURN(Figure figure, entry.ReadFigure(bounds));
+    NPUMOE_RETURN_IF_ERROR(entry.RefuseRest());
+    return figure;
+  }
+
+  Result<int64_t> Integer(const std::string& key, int64_t min, int64_t max) {
+    NPUMOE_ASSIGN_OR_RETURN(
+        const Figure figure,
+        Number(key, {static_cast<double>(min), static_cast<double>(max), true}));
+    if (figure.value != std::floor(figure.value)) {
+      return Error(key, fmt::format("{} is no whole number", figure.value), table_.get(key));
+    }
+    return static_cast<int64_t>(figure.value);
+  }
+
+  // { value = false, ... }
+  Result<bool> Flag(const std::string& key) {
+    NPUMOE_ASSIGN_OR_RETURN(Section entry, Table(key));
+    NPUMOE_ASSIGN_OR_RETURN(const toml::node* node, entry.Find("value"));
+    if (!node->is_boolean()) return entry.Error("value", "is neither true nor false", node);
+    const bool value = node->as_boolean()->get();
+    Figure figure;
+    NPUMOE_RETURN_IF_ERROR(entry.ReadOrigin(value ? "true" : "false", figure));
+    NPUMOE_RETURN_IF_ERROR(entry.RefuseRest());
+    return value;
+  }
+
+  // { value = ["a", "b"], ... }
+  Result<std::vector<std::string>> Texts(const std::string& key) {
+    NPUMOE_ASSIGN_OR_RETURN(Section entry, Table(key));
+    NPUMOE_ASSIGN_OR_RETURN(const toml::node* node, entry.Find("value"));
+    if (!node->is_array()) return entry.Error("value", "is no list", node);
+    std::vector<std::string> values;
+    for (const toml::node& item : *node->as_array()) {
+      if (!item.is_string()) return entry.Error("value", "has an entry that is no text", &item);
+      values.push_back(item.as_string()->get());
+    }
+    Figure figure;
+    NPUMOE_RETURN_IF_ERROR(entry.ReadOrigin(fmt::format("{}", fmt::join(values, " ")), figure));
+    NPUMOE_RETURN_IF_ERROR(entry.RefuseRest());
+    return values;
+  }
+
+  // [ { rows = 16, value = 2.2, ... }, ... ], rows ascending.
+  Result<std::vector<RatePoint>> Rates(const std::string& key) {
+    NPUMOE_ASSIGN_OR_RETURN(const toml::node* node, Find(key));
+    if (!node->is_array() || node->as_array()->empty()) {
+      return Error(key, "is no list of points by rows", node);
+    }
+    std::vector<RatePoint> points;
+    for (const toml::node& item : *node->as_array()) {
+      const std::string name = fmt::format("{}[{}]", key, points.size());
+      if (!item.is_table()) return Error(name, "is no table", &item);
+      Section entry(*item.as_table(), file_, FullKey(name), origins_);
+      RatePoint point;
+      NPUMOE_ASSIGN_OR_RETURN(point.rows, entry.PlainNumber("rows", {.min = 0, .max = 1e6}));
+      if (!points.empty() && point.rows <= points.back().rows) {
+        return entry.Error("rows", "must grow from point to point", &item);
+      }
+      NPUMOE_ASSIGN_OR_RETURN(point.rate, entry.ReadFigure(kPositive));
+      NPUMOE_RETURN_IF_ERROR(entry.RefuseRest());
+      points.push_back(std::move(point));
+    }
+    return points;
+  }
+
+  // Call last: whatever nobody asked for is a spelling mistake or a newer format.
+  Status RefuseRest() const {
+    for (const auto& [key, node] : table_) {
+      if (used_.count(std::string(key.str())) == 0) {
+        return Error(std::string(key.str()), "is not a key of this table; see chips/README.md",
+                     &node);
+      }
+    }
+    return OkStatus();
+  }
+
+ private:
+  std::string FullKey(const std::string& key) const {
+    return path_.empty() ? key : path_ + "." + key;
+  }
+
+  Result<const toml::node*> Find(const std::string& key) {
+    used_.insert(key);
+    const toml::node* node = table_.get(key);
+    if (node == nullptr) return Error(key, "is missing", nullptr);
+    return node;
+  }
+
+  Result<double> PlainNumber(const std::string& key, const Bounds& bounds) {
+    NPUMOE_ASSIGN_OR_RETURN(const toml::node* node, Find(key));
+    if (!node->is_number()) return Error(key, "is no number", node);
+    const double value = *node->value<double>();
+    const bool above = bounds.min_allowed ? value >= bounds.min : value > bounds.min;
+    if (!std::isfinite(value) || !above || value > bounds.max) {
+      return Error(key,
+                   fmt::format("is {}; allowed are numbers {} {} up to {}", value,
+                               bounds.min_allowed ? "from" : "above", bounds.min, bounds.max),
+                   node);
+    }
+    return value;
+  }
+
+  Result<Figure> ReadFigure(const Bounds& bounds) {
+    Figure figure;
+    NPUMOE_ASSIGN_OR_RETURN(figure.value, PlainNumber("value", bounds));
+    NPUMOE_RETURN_IF_ERROR(ReadOrigin(fmt::format("{}", figure.value), figure));
+    return figure;
+  }
+
+  // provenance, spread (0 where the value is exact) and source.
+  Status ReadOrigin(const std::string& value, Figure& figure) {
+    NPUMOE_ASSIGN_OR_RETURN(const std::string provenance, Text("provenance"));
+    bool known = false;
+    for (Provenance p : {Provenance::kMeasured, Provenance::kDeclared, Provenance::kAssumed}) {
+      if (provenance != Name(p)) continue;
+      figure.provenance = p;
+      known = true;
+    }
+    if (!known) {
+      return Error("provenance",
+                   fmt::format("is '{}'; allowed are measured, declared, assumed", provenance),
+                   table_.get("provenance"));
+    }
+    if (table_.contains("spread")) {
+      NPUMOE_ASSIGN_OR_RETURN(figure.spread,
+                              PlainNumber("spread", {.min = 0, .max = kMaxSpread,
+                                                     .min_allowed = true}));
+    }
+    NPUMOE_ASSIGN_OR_RETURN(figure.source, Text("source"));
+    origins_.push_back({path_, value, figure.provenance, figure.spread, figure.source});
+    return OkStatus();
+  }
+
+  const toml::table& table_;
+  std::string file_;
+  std::string path_;
+  std::vector<FigureOrigin>& origins_;
+  std::set<std::string> used_;
+};
+
+Status ReadNpu(Section section, NpuCosts& npu) {
+  NPUMOE_ASSIGN_OR_RETURN(npu.launch_ms, section.Number("launch_ms", kNotNegative));
+  NPUMOE_ASSIGN_OR_RETURN(npu.sync_ms, section.Number("sync_ms", kNotNegative));
+  NPUMOE_ASSIGN_OR_RETURN(npu.tflops, section.Rates("tflops"));
+  NPUMOE_ASSIGN_OR_RETURN(npu.stream_gb_per_s, section.Number("stream_gb_per_s", kPositive));
+  NPUMOE_ASSIGN_OR_RETURN(npu.io_gb_per_s, section.Number("io_gb_per_s", kPositive));
+  NPUMOE_ASSIGN_OR_RETURN(npu.idle_w, section.Number("idle_w", kNotNegative));
+  const Bounds above_idle{.min = npu.idle_w.value, .max = kMaxCost, .min_allowed = true};
+  NPUMOE_ASSIGN_OR_RETURN(npu.stream_w, section.Number("stream_w", above_idle));
+  NPUMOE_ASSIGN_OR_RETURN(npu.compute_w, section.Number("compute_w", above_idle));
+  NPUMOE_ASSIGN_OR_RETURN(npu.cost_follows_rows, section.Flag("cost_follows_rows"));
+  return section.RefuseRest();
+}
+
+Status ReadCpu(Section section, CpuCosts& cpu) {
+  NPUMOE_ASSIGN_OR_RETURN(const int64_t threads, section.Integer("threads", 1, 4096));
+  cpu.threads = static_cast<int>(threads);
+  NPUMOE_ASSIGN_OR_RETURN(cpu.gflops, section.Rates("gflops"));
+  NPUMOE_ASSIGN_OR_RETURN(cpu.bandwidth_gb_per_s, section.Number("bandwidth_gb_per_s", kPositive));
+  NPUMOE_ASSIGN_OR_RETURN(cpu.copy_gb_per_s, section.Number("copy_gb_per_s", kPositive));
+  NPUMOE_ASSIGN_OR_RETURN(cpu.idle_w, section.Number("idle_w", kNotNegative));
+  NPUMOE_ASSIGN_OR_RETURN(
+      cpu.active_w, section.Number("active_w", {cpu.idle_w.value, kMaxCost, true}));
+  return section.RefuseRest();
+}
+
+Status ReadLimits(Section section, NpuLimits& limits) {
+  NPUMOE_ASSIGN_OR_RETURN(limits.max_programs, section.Integer("max_programs", 1, 1 << 20));
+  NPUMOE_ASSIGN_OR_RETURN(limits.max_program_bytes,
+                          section.Integer("max_program_bytes", 1, kMaxBytes));
+  NPUMOE_ASSIGN_OR_RETURN(limits.max_weight_file_bytes,
+                          section.Integer("max_weight_file_bytes", 1, kMaxBytes));
+  NPUMOE_ASSIGN_OR_RETURN(limits.max_axis, section.Integer("max_axis", 1, 1 << 30));
+  NPUMOE_ASSIGN_OR_RETURN(const int64_t rank, section.Integer("max_rank", 1, Shape::kMaxRank));
+  limits.max_rank = static_cast<int>(rank);
+  NPUMOE_ASSIGN_OR_RETURN(limits.max_requests_in_flight,
+                          section.Integer("max_requests_in_flight", 1, 1 << 20));
+  NPUMOE_ASSIGN_OR_RETURN(limits.capacity_quantum,
+                          section.Integer("capacity_quantum", 1, 1 << 20));
+  NPUMOE_ASSIGN_OR_RETURN(limits.refused_ops, section.Texts("refused_ops"));
+  NPUMOE_ASSIGN_OR_RETURN(limits.refused_forms, section.Texts("refused_forms"));
+  for (const std::string& form : limits.refused_forms) {
+    if (form != "A" && form != "B" && form != "C") {
+      return section.Error("refused_forms", fmt::format("holds '{}'; forms are A, B, C", form),
+                           nullptr);
+    }
+  }
+  return section.RefuseRest();
+}
+
+}  // namespace
+
+Result<ChipProfile> ParseChipProfile(std::string_view text, const std::string& name) {
+  const toml::parse_result parsed = toml::parse(text);
+  if (!parsed) {
+    const toml::parse_error& error = parsed.error();
+    return InvalidInput(fmt::format("{}:{}: {}", name, error.source().begin.line,
+                                    std::string(error.description())));
+  }
+  ChipProfile profile;
+  profile.name = name;
+  Section root(parsed.table(), name, "", profile.origins);
+  NPUMOE_ASSIGN_OR_RETURN(profile.description, root.Text("description"));
+  NPUMOE_ASSIGN_OR_RETURN(
+      profile.memory_bytes,
+      root.Number("memory_bytes", {.min = 0, .max = static_cast<double>(kMaxBytes)}));
+  NPUMOE_ASSIGN_OR_RETURN(Section npu, root.Table("npu"));
+  NPUMOE_RETURN_IF_ERROR(ReadNpu(std::move(npu), profile.npu));
+  NPUMOE_ASSIGN_OR_RETURN(Section cpu, root.Table("cpu"));
+  NPUMOE_RETURN_IF_ERROR(ReadCpu(std::move(cpu), profile.cpu));
+  NPUMOE_ASSIGN_OR_RETURN(Section limits, root.Table("limits"));
+  NPUMOE_RETURN_IF_ERROR(ReadLimits(std::move(limits), profile.limits));
+  NPUMOE_RETURN_IF_ERROR(root.RefuseRest());
+  profile.hash = Hasher().Add(text).Hex();
+  return profile;
+}
+
+}  // namespace npumoe
