@@ -10,7 +10,10 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
+#include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -44,6 +47,9 @@ struct Operation {
   // Parameter name -> the values or constants bound to it (several for concat's `values`).
   std::vector<std::pair<std::string, std::vector<std::string>>> inputs;
   std::vector<TensorSpec> outputs;
+
+  // What is bound to `parameter`; null when it was left out.
+  const std::vector<std::string>* Bound(std::string_view parameter) const;
 };
 
 struct Graph {
@@ -53,9 +59,14 @@ struct Graph {
   std::vector<Operation> operations;
   std::vector<std::string> outputs;  // names of operations' outputs
 
-  // The declaration of an input, constant or operation output; null when there is none.
+  // The declaration of an input, constant or operation output; null when there is none. Looks
+  // through the whole graph.
   const TensorSpec* Find(const std::string& value) const;
   int64_t WeightBytes() const;  // of all weight constants
 };
+
+// Every value's declaration by name, for callers that ask often. Valid while the graph lives
+// unchanged.
+std::unordered_map<std::string_view, const TensorSpec*> DeclarationsOf(const Graph& graph);
 
 }  // namespace npumoe
