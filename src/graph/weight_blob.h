@@ -1,0 +1,70 @@
+// weights/weight.bin, "blob v2": a 64-byte file header, then blobs, each a 64-byte header and its
+// data, every header on a 64-byte border. docs/design/coreml-format.md section 4.
+//
+// A program refers to a blob by the offset of its header.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <utility>
+
+#include "base/mapped_file.h"
+#include "base/status.h"
+#include "base/tensor_view.h"
+#include "graph/output_file.h"
+
+namespace npumoe {
+
+class WeightBlobWriter {
+ public:
+  static Result<WeightBlobWriter> Create(const std::filesystem::path& path);
+
+  // Returns the offset of the blob's header. Bytes that are in the file already (of the same
+  // type) are not written again. `dtype` must have a blob type.
+  Result<uint64_t> Add(DType dtype, std::span<const std::byte> bytes);
+  Status Finish();
+
+  uint32_t blob_count() const { return count_; }
+  // Of types and contents so far, in order.
+  const std::string& content_hash() const { return content_hash_; }
+
+ private:
+  explicit WeightBlobWriter(OutputFile file) : file_(std::move(file)) {}
+  Result<bool> HoldsAt(uint64_t offset, std::span<const std::byte> bytes) const;
+  Status AppendBlob(uint32_t type, std::span<const std::byte> bytes);
+
+  OutputFile file_;
+  std::multimap<std::string, uint64_t> offsets_by_hash_;
+  std::string content_hash_;
+  uint32_t count_ = 0;
+};
+
+class WeightBlobFile {
+ public:
+  // Walks all headers. Fails for anything but a whole file: wrong version or sentinel, a blob
+  // beyond the end, bytes after the last blob.
+  static Result<WeightBlobFile> Open(const std::filesystem::path& path);
+
+  // The blob at `offset` as the declared tensor: same type, same size. A view into storage().
+  Result<TensorView> View(uint64_t offset, const TensorSpec& declared) const;
+  std::shared_ptr<const MappedFile> storage() const { return file_; }
+
+ private:
+  struct Blob {
+    uint32_t type = 0;
+    std::span<const std::byte> bytes;
+  };
+  explicit WeightBlobFile(std::shared_ptr<const MappedFile> file) : file_(std::move(file)) {}
+  Result<uint64_t> ReadBlob(uint64_t at);  // returns where the next header stands
+  Status Error(uint64_t at, const std::string& what) const;
+
+  std::shared_ptr<const MappedFile> file_;
+  std::unordered_map<uint64_t, Blob> blobs_;
+};
+
+}  // namespace npumoe
