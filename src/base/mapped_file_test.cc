@@ -22,7 +22,7 @@ class Files : public ::testing::Test {
   ~Files() override { fs::remove_all(folder_); }
 
   fs::path Write(const std::string& name, std::string_view contents) {
-    const fs::path path = folder_ / name;
+    fs::path path = folder_ / name;
     std::ofstream(path, std::ios::binary) << contents;
     return path;
   }

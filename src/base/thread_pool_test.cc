@@ -87,6 +87,7 @@ TEST(ThreadPool, TakesCallsOfSeveralThreadsInTurn) {
     }
   };
   std::vector<std::thread> callers;
+  callers.reserve(4);
   for (int i = 0; i < 4; ++i) callers.emplace_back(call_often);
   for (std::thread& caller : callers) caller.join();
   EXPECT_EQ(std::ranges::count(unguarded, 4 * 300), 8);
