@@ -42,9 +42,11 @@ class PrefillTimeline;
 
 // One launch from gather to release. `slots[g]` are the assignments of the program's g-th expert.
 struct Launch {
-  enum class State { kGathered, kSubmitted, kDone, kFailed };
+  // kOnCpu: failed, and its rows have been given to the CPU.
+  enum class State { kGathered, kSubmitted, kDone, kFailed, kOnCpu };
+  enum class Purpose { kPrefill, kVerify };  // the report's figures are of prefills alone
   NpuProgram* program = nullptr;
-  int index = 0;  // of the program in its layer
+  Purpose purpose = Purpose::kPrefill;
   int chunk = 0;
   std::vector<std::span<const int32_t>> slots;
   std::vector<int> rows;  // per input of the program
@@ -77,22 +79,20 @@ class NpuExecutor {
   OverflowMode overflow() const { return overflow_; }
   int chunks_in_flight() const { return options_.chunks_in_flight; }
 
-  // Slot of an expert: which program of the layer holds it (null: CPU work by plan) and whether
-  // that program is in service.
   struct Residency {
-    NpuProgram* program = nullptr;
-    int index = 0;  // of the program in the layer
-    int slot = 0;
-    int64_t capacity = 0;
+    int64_t capacity = 0;  // 0: CPU work by plan
+    int program = 0;       // index in the layer's plan
     bool in_service = false;
   };
   // One per expert of an MoE layer.
   std::span<const Residency> ResidencyOf(int layer) const;
   // One per planned program of the layer; null where it is not in service.
   std::span<NpuProgram* const> ProgramsOf(int layer) const;
+  double timeout_ms() const { return options_.timeout_ms; }
+  Device& device() { return device_; }
 
-  // Gives the launch buffers. Fails when the device has no memory for them.
-  Status AcquireBuffers(Launch& launch);
+  // Gives the launch buffers. False: no memory; the launch is kFailed and counted.
+  bool AcquireBuffers(Launch& launch);
   // On failure the launch is kFailed and counted.
   void Submit(Launch& launch, double now_ms);
   // Collects, in order, what has finished; does not block. Whether `launch` is over.
@@ -106,49 +106,61 @@ class NpuExecutor {
   // Waits for everything in flight (after a cancelled prefill).
   void Drain();
 
-  void AddCounts(const DispatchCounts& counts, int64_t degraded_rows);
+  // What the dispatch of one layer and chunk did, for the report.
+  void AddCounts(const DispatchCounts& counts);
   void AddOverflow(int layer, int expert, int64_t rows);
+  void AddDegradedRows(int layer, int program, int64_t rows);
   // Degradations since the last call, for the observer.
   std::vector<DegradationEvent> TakeEvents();
   PlacementReport report() const;
 
  private:
+  struct ProgramState {
+    std::unique_ptr<NpuProgram> loaded;  // null: refused
+    size_t placement = 0;                // index into report_.programs
+    int failures_in_a_row = 0;
+  };
   struct LayerState {
-    std::vector<std::unique_ptr<NpuProgram>> loaded;  // null: refused
-    std::vector<NpuProgram*> in_service;
-    std::vector<Residency> residency;  // [experts]
-    std::vector<size_t> placement;     // index into report_.programs
+    std::vector<ProgramState> programs;
+    std::vector<NpuProgram*> in_service;  // null: refused or retired
+    std::vector<Residency> residency;     // [experts]
   };
   // A launch whose deadline passed: its buffers stay with the device until it is done.
   struct Abandoned {
     RequestId request = 0;
+    NpuProgram* program = nullptr;
     std::vector<DeviceBuffer*> buffers;
   };
 
   NpuExecutor(const Plan& plan, const ChipProfile& profile, std::shared_ptr<const Model> model,
               Device& device, const NpuExecutorOptions& options);
-  void LoadPrograms(std::span<const CompiledProgram> compiled);
+  // Loading (npu_executor.cc).
+  void LoadLayer(const LayerPlan& layer, std::span<const CompiledProgram> compiled);
   Result<std::unique_ptr<NpuProgram>> LoadOne(const LayerPlan& layer, int program,
-                                              const CompiledProgram* compiled);
-  void Preallocate();
-  void CollectFront(double timeout_ms, PrefillTimeline* timeline);
-  void Fail(Launch& launch, const std::string& what, Status failure);
+                                              std::span<const CompiledProgram> compiled);
+  void PreallocateBuffers();
+  // Launches (npu_executor_launch.cc).
+  enum class Waiting { kPoll, kUntilDeadline };
+  void CollectFront(Waiting waiting, PrefillTimeline* timeline);
+  void Fail(Launch& launch, const std::string& what, const Status& failure);
   void Abandon(Launch& launch);
   void ReclaimAbandoned(double timeout_ms);
+  // Bookkeeping of what degraded.
+  void Count(ProgramPlacement& placement, const std::string& what, const std::string& reason);
   void Retire(int layer, int program, const std::string& reason);
   void RetireAll(const std::string& reason);
-  ProgramPlacement& PlacementOf(const Launch& launch);
+  ProgramState& StateOf(int layer, int program);
+  ProgramPlacement& PlacementOf(int layer, int program);
 
   Plan plan_;
-  ChipProfile profile_;
   std::shared_ptr<const Model> model_;
   Device& device_;
   NpuExecutorOptions options_;
   OverflowMode overflow_;
   CostModel costs_;
   std::map<int, LayerState> layers_;
-  DeviceBufferPool buffers_;       // after the programs: buffers go before them
-  std::deque<Launch*> in_flight_;  // in order of submission; the device is serial
+  DeviceBufferPool buffers_;       // after the programs, so that buffers go before them
+  std::deque<Launch*> in_flight_;  // in order of submission: the device does one at a time
   std::vector<Abandoned> abandoned_;
   std::vector<DegradationEvent> events_;
   PlacementReport report_;

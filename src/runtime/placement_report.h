@@ -17,7 +17,6 @@ struct Degradation {
   std::string what;    // "load", "launch", "deadline", "numeric"
   std::string reason;  // of the first one
   int64_t count = 0;
-  int64_t rows = 0;  // that the CPU computed instead
 };
 
 struct ProgramPlacement {
@@ -34,6 +33,7 @@ struct ProgramPlacement {
   int64_t filled_rows = 0;    // of those launches
   int64_t spilled_rows = 0;   // overflow of its experts that the CPU computed
   int64_t dropped_rows = 0;   // overflow of its experts that nobody computed
+  int64_t degraded_rows = 0;  // rows planned for it that the CPU computed
   double npu_time_ms = 0;     // as the device reports it
   std::vector<Degradation> degradations;
 };

@@ -18,6 +18,7 @@ class PrefillTimeline {
   // Returns the end of a launch that was submitted at `submitted_ms`.
   double AddLaunch(int chunk, int layer, int program, double submitted_ms,
                    const LaunchReport& report);
+  double npu_energy_j() const { return npu_energy_j_; }  // of all launches
   // The CPU waits until `end_ms`.
   void WaitUntil(double end_ms);
   Timeline Take() { return std::move(timeline_); }
@@ -25,6 +26,7 @@ class PrefillTimeline {
  private:
   double now_ms_ = 0;
   double npu_free_ms_ = 0;
+  double npu_energy_j_ = 0;
   Timeline timeline_;
 };
 

@@ -1,5 +1,5 @@
 // TraceRecorder: an observer that builds a routing trace from a run's prefills. Every context
-// that starts at position 0 is a sequence of its own.
+// that starts at position 0 is a sequence of its own, which it must watch from there on.
 #pragma once
 
 #include <map>
@@ -26,6 +26,9 @@ class TraceRecorder : public Observer {
     std::vector<float> weights;
     std::vector<int64_t> starts;  // token index of every sequence
   };
+  int64_t LengthOf(const LayerRecord& record, size_t sequence) const;
+  void AppendSequence(size_t sequence, RoutingTrace& trace) const;
+
   int num_experts_;
   int experts_per_token_;
   std::map<int, LayerRecord> layers_;

@@ -24,6 +24,8 @@ inline constexpr double kProgramErrorLimit = 2e-3;
 
 struct VerifyOptions {
   uint64_t seed = 1;
+  // Filled and compared (up to the capacity); chosen: the plain reference is slow.
+  int64_t rows_per_expert = 16;
   // Recorded inputs of expert FFNs [rows, hidden]; empty: normally distributed rows.
   ConstMatrix rows;
 };

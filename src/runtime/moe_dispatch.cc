@@ -1,0 +1,239 @@
+#include "runtime/moe_dispatch.h"
+
+#include <algorithm>
+#include <atomic>
+
+#include "kernels/gemm/gemm.h"
+#include "kernels/router/router.h"
+#include "runtime/cpu_experts.h"
+#include "runtime/overflow.h"
+
+namespace npumoe {
+namespace {
+
+void TellRouting(LayerContext& context, int layer, Phase phase, const ChunkRows& rows,
+                 const MoeState& moe) {
+  if (context.observer == nullptr) return;
+  if (phase == Phase::kDecode && !context.observer->WantsDecode()) return;
+  context.observer->OnRouting({layer, rows.position, rows.tokens,
+                               context.config.moe.experts_per_token, moe.ids, moe.weights});
+}
+
+// The mutable list of one expert (drop mode reorders it).
+std::span<int32_t> ListOf(ExpertLists& lists, size_t expert) {
+  const auto begin = static_cast<size_t>(lists.offsets[expert]);
+  const auto end = static_cast<size_t>(lists.offsets[expert + 1]);
+  return std::span(lists.assignments).subspan(begin, end - begin);
+}
+
+void AddCpuWork(int expert, std::span<const int32_t> list, MoeState& moe) {
+  moe.cpu_shares.push_back({expert, list});
+  moe.counts.cpu_rows += static_cast<int64_t>(list.size());
+}
+
+// A resident expert with more assignments than its capacity.
+void SplitOverflow(LayerContext& context, NpuExecutor& npu, int layer, ChunkRows& rows, int expert,
+                   int64_t capacity, std::span<int32_t> list, MoeState& moe) {
+  const auto overflow = static_cast<int64_t>(list.size()) - capacity;
+  npu.AddOverflow(layer, expert, overflow);
+  if (npu.overflow() == OverflowMode::kSpill) {
+    moe.cpu_shares.push_back({expert, list.subspan(static_cast<size_t>(capacity))});
+    moe.counts.spilled_rows += overflow;
+    return;
+  }
+  if (moe.norms.empty()) {
+    RowNorms(Rows(rows.ffn_input, rows.tokens, context.config.hidden_size), moe.norms,
+             context.pool);
+  }
+  KeepMostSalient(list, capacity, context.config.moe.experts_per_token, moe.weights, moe.norms);
+  moe.counts.dropped_rows += overflow;
+}
+
+void SplitByCapacity(LayerContext& context, NpuExecutor* npu, int layer, ChunkRows& rows,
+                     MoeState& moe) {
+  for (int expert = 0; expert < context.config.moe.num_experts; ++expert) {
+    const auto e = static_cast<size_t>(expert);
+    const std::span<int32_t> list = ListOf(moe.lists, e);
+    if (list.empty()) continue;
+    const NpuExecutor::Residency residency =
+        npu == nullptr ? NpuExecutor::Residency{} : npu->ResidencyOf(layer)[e];
+    if (!residency.in_service) {
+      AddCpuWork(expert, list, moe);
+      if (residency.capacity > 0) {  // planned for the NPU
+        npu->AddDegradedRows(layer, residency.program, static_cast<int64_t>(list.size()));
+      }
+    } else if (static_cast<int64_t>(list.size()) > residency.capacity) {
+      SplitOverflow(context, *npu, layer, rows, expert, residency.capacity, list, moe);
+    }
+  }
+}
+
+// One launch per program in service that has at least one token.
+void BuildLaunches(const NpuExecutor& npu, int layer, int chunk, MoeState& moe) {
+  const std::span<NpuProgram* const> programs = npu.ProgramsOf(layer);
+  if (moe.launches.size() < programs.size()) moe.launches.resize(programs.size());
+  for (size_t p = 0; p < programs.size(); ++p) {
+    if (programs[p] == nullptr) continue;
+    Launch& launch = moe.launches[moe.num_launches];
+    launch.program = programs[p];
+    launch.chunk = chunk;
+    launch.state = Launch::State::kGathered;
+    launch.slots.clear();
+    for (const PlannedExpert& planned : programs[p]->planned().experts) {
+      const auto list = moe.lists.Of(planned.expert);
+      launch.slots.push_back(
+          list.first(std::min(list.size(), static_cast<size_t>(planned.capacity))));
+    }
+    if (launch.FilledRows() > 0) ++moe.num_launches;
+  }
+}
+
+void GatherAndSubmit(LayerContext& context, NpuExecutor& npu, int layer, ChunkRows& rows,
+                     Launch& launch) {
+  if (!npu.AcquireBuffers(launch)) return;
+  const Matrix input = Rows(rows.ffn_input, rows.tokens, context.config.hidden_size);
+  {
+    const CpuWork work(context.stages.gather_ms, context.timeline, rows.chunk, layer, "gather");
+    for (size_t slot = 0; slot < launch.slots.size(); ++slot) {
+      launch.program->Gather(static_cast<int>(slot), input, launch.slots[slot],
+                             context.config.moe.experts_per_token, launch.inputs, context.pool);
+    }
+    launch.program->RowsPerInput(launch.slots, launch.rows);
+  }
+  npu.Submit(launch, context.timeline->now_ms());
+}
+
+// The rows of a failed launch become CPU work.
+void AddFailedRows(NpuExecutor& npu, Launch& launch, MoeState& moe) {
+  launch.state = Launch::State::kOnCpu;
+  npu.AddDegradedRows(launch.program->layer(), launch.program->index(), launch.FilledRows());
+  const std::vector<PlannedExpert>& experts = launch.program->planned().experts;
+  for (size_t slot = 0; slot < launch.slots.size(); ++slot) {
+    if (launch.slots[slot].empty()) continue;
+    AddCpuWork(experts[slot].expert, launch.slots[slot], moe);
+  }
+}
+
+bool OutputIsFinite(LayerContext& context, const Launch& launch) {
+  std::atomic<bool> finite = true;
+  context.pool.ParallelFor(static_cast<int64_t>(launch.slots.size()), [&](int64_t slot, int) {
+    const auto rows = static_cast<int64_t>(launch.slots[static_cast<size_t>(slot)].size());
+    if (!launch.program->IsFinite(static_cast<int>(slot), rows, launch.outputs)) finite = false;
+  });
+  return finite;
+}
+
+void AwaitLaunches(LayerContext& context, NpuExecutor& npu, int layer, int chunk, MoeState& moe) {
+  double end_ms = 0;
+  for (size_t i = 0; i < moe.num_launches; ++i) {
+    Launch& launch = moe.launches[i];
+    npu.Await(launch, *context.timeline);
+    if (launch.state == Launch::State::kDone) end_ms = std::max(end_ms, launch.end_ms);
+  }
+  context.timeline->WaitUntil(end_ms);
+  const CpuWork work(context.stages.combine_ms, context.timeline, chunk, layer, "finite check");
+  for (size_t i = 0; i < moe.num_launches; ++i) {
+    Launch& launch = moe.launches[i];
+    if (launch.state == Launch::State::kDone && !OutputIsFinite(context, launch)) {
+      npu.RejectOutput(launch);
+    }
+  }
+}
+
+void PlaceOutputs(const Launch& launch, MoeState& moe) {
+  for (size_t slot = 0; slot < launch.slots.size(); ++slot) {
+    const std::span<const int32_t> list = launch.slots[slot];
+    for (size_t r = 0; r < list.size(); ++r) {
+      moe.outputs[static_cast<size_t>(list[r])] =
+          launch.program->OutputOf(static_cast<int>(slot), static_cast<int64_t>(r), launch.outputs);
+    }
+  }
+  moe.counts.launches += 1;
+  moe.counts.capacity_rows += launch.program->planned().CapacityRows();
+  moe.counts.filled_rows += launch.FilledRows();
+}
+
+void FinishCounts(LayerContext& context, NpuExecutor* npu, int layer, const ChunkRows& rows,
+                  MoeState& moe) {
+  if (npu != nullptr) {
+    for (size_t i = 0; i < moe.num_launches; ++i) npu->Release(moe.launches[i]);
+    npu->AddCounts(moe.counts);
+  }
+  moe.num_launches = 0;
+  if (context.observer != nullptr && context.timeline != nullptr) {
+    context.observer->OnDispatch({layer, rows.chunk, moe.counts});
+  }
+}
+
+}  // namespace
+
+void RouteTokens(LayerContext& context, int layer, Phase phase, ChunkRows& rows, MoeState& moe) {
+  {
+    const CpuWork work(context.stages.router_ms, context.timeline, rows.chunk, layer, "router");
+    const MoeConfig& config = context.config.moe;
+    NormForFfn(context, layer, rows);
+    const Matrix logits = Rows(context.router_logits, rows.tokens, config.num_experts);
+    MatMul(Rows(rows.ffn_input, rows.tokens, context.config.hidden_size),
+           context.model.weights.layers[static_cast<size_t>(layer)].router, {}, logits,
+           context.pool);
+    const auto assignments = static_cast<size_t>(rows.tokens * config.experts_per_token);
+    moe.ids.resize(assignments);
+    moe.weights.resize(assignments);
+    RouteTopK(logits, config.experts_per_token, config.normalize_top_k, moe.ids, moe.weights,
+              context.pool);
+    BuildExpertLists(moe.ids, config.experts_per_token, config.num_experts, moe.lists);
+  }
+  TellRouting(context, layer, phase, rows, moe);
+}
+
+void StartExperts(LayerContext& context, NpuExecutor* npu, int layer, ChunkRows& rows,
+                  MoeState& moe) {
+  moe.counts = {};
+  moe.cpu_shares.clear();
+  moe.norms.clear();
+  moe.outputs.assign(moe.ids.size(), OutputRow{});
+  SplitByCapacity(context, npu, layer, rows, moe);
+  if (npu == nullptr) return;
+  BuildLaunches(*npu, layer, rows.chunk, moe);
+  for (size_t i = 0; i < moe.num_launches; ++i) {
+    Launch& launch = moe.launches[i];
+    GatherAndSubmit(context, *npu, layer, rows, launch);
+    if (launch.state == Launch::State::kFailed) AddFailedRows(*npu, launch, moe);
+  }
+}
+
+void RunCpuExperts(LayerContext& context, int layer, ChunkRows& rows, MoeState& moe) {
+  RunShares(context, layer, rows, moe.cpu_outputs, moe);
+}
+
+bool LaunchesDone(LayerContext& context, NpuExecutor* npu, const MoeState& moe) {
+  for (size_t i = 0; i < moe.num_launches; ++i) {
+    const Launch& launch = moe.launches[i];
+    if (!npu->Poll(launch, *context.timeline)) return false;
+    // A modelled device has the answer early; on the timeline it comes at its modelled time.
+    if (launch.end_ms > context.timeline->now_ms()) return false;
+  }
+  return true;
+}
+
+void CombineExperts(LayerContext& context, NpuExecutor* npu, int layer, ChunkRows& rows,
+                    MoeState& moe) {
+  if (moe.num_launches > 0) {
+    moe.cpu_shares.clear();
+    AwaitLaunches(context, *npu, layer, rows.chunk, moe);
+    for (size_t i = 0; i < moe.num_launches; ++i) {
+      Launch& launch = moe.launches[i];
+      if (launch.state == Launch::State::kDone) PlaceOutputs(launch, moe);
+      if (launch.state == Launch::State::kFailed) AddFailedRows(*npu, launch, moe);
+    }
+    RunShares(context, layer, rows, moe.retry_outputs, moe);
+  }
+  {
+    const CpuWork work(context.stages.combine_ms, context.timeline, rows.chunk, layer, "combine");
+    CombineRows(moe.outputs, moe.weights, context.config.moe.experts_per_token,
+                Rows(rows.hidden, rows.tokens, context.config.hidden_size), context.pool);
+  }
+  FinishCounts(context, npu, layer, rows, moe);
+}
+
+}  // namespace npumoe

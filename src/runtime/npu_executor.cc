@@ -1,0 +1,214 @@
+#include "runtime/npu_executor.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "plan/lowering.h"
+#include "runtime/dispatch_counts.h"
+
+namespace npumoe {
+namespace {
+
+// Bytes per weight of the experts in the model's file.
+double ExpertWeightBytes(const Model& model) {
+  for (const LayerWeights& layer : model.weights.layers) {
+    if (layer.experts.empty()) continue;
+    return static_cast<double>(BytesPerElement(layer.experts.front().gate.dtype));
+  }
+  return 2;
+}
+
+Status CheckOptions(const NpuExecutorOptions& options, OverflowMode overflow) {
+  if (overflow == OverflowMode::kDrop && options.allow_lossy == AllowLossy::kNo) {
+    return UsageError(
+        "overflow mode 'drop' leaves tokens out of their experts, which changes answers: allow it "
+        "with --allow-lossy, or choose --overflow spill, which loses nothing");
+  }
+  if (options.chunks_in_flight < 1 || options.chunks_in_flight > 2) {
+    return UsageError(
+        fmt::format("{} chunks in flight; 1 or 2 are possible", options.chunks_in_flight));
+  }
+  if (!(options.timeout_ms > 0)) {
+    return UsageError(
+        fmt::format("a launch timeout of {} ms; it must be above 0", options.timeout_ms));
+  }
+  return OkStatus();
+}
+
+const CompiledProgram* FindProgram(std::span<const CompiledProgram> compiled, int layer,
+                                   int program) {
+  for (const CompiledProgram& candidate : compiled) {
+    if (candidate.layer == layer && candidate.program == program) return &candidate;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+NpuExecutor::NpuExecutor(const Plan& plan, const ChipProfile& profile,
+                         std::shared_ptr<const Model> model, Device& device,
+                         const NpuExecutorOptions& options)
+    : plan_(plan),
+      model_(std::move(model)),
+      device_(device),
+      options_(options),
+      overflow_(options.overflow.value_or(plan.overflow)),
+      costs_(model_->config, profile, ExpertWeightBytes(*model_)) {
+  report_.device = device.info().description;
+}
+
+Result<std::unique_ptr<NpuExecutor>> NpuExecutor::Create(
+    const Plan& plan, const ChipProfile& profile, std::shared_ptr<const Model> model,
+    Device& device, std::span<const CompiledProgram> compiled, const NpuExecutorOptions& options) {
+  NPUMOE_RETURN_IF_ERROR(CheckPlanFits(plan, model->config, model->hash, profile));
+  NPUMOE_RETURN_IF_ERROR(CheckOptions(options, options.overflow.value_or(plan.overflow)));
+  std::unique_ptr<NpuExecutor> executor(
+      new NpuExecutor(plan, profile, std::move(model), device, options));
+  for (const LayerPlan& layer : executor->plan_.layers) executor->LoadLayer(layer, compiled);
+  executor->PreallocateBuffers();
+  return executor;
+}
+
+void NpuExecutor::LoadLayer(const LayerPlan& layer, std::span<const CompiledProgram> compiled) {
+  LayerState& state = layers_[layer.layer];
+  state.residency.resize(static_cast<size_t>(plan_.num_experts));
+  for (size_t p = 0; p < layer.programs.size(); ++p) {
+    const PlannedProgram& planned = layer.programs[p];
+    const auto index = static_cast<int>(p);
+    ProgramPlacement placement;
+    placement.layer = layer.layer;
+    placement.program = index;
+    placement.form = planned.form;
+    placement.experts = planned.experts;
+    auto loaded = LoadOne(layer, index, compiled);
+    if (loaded.ok()) {
+      placement.loaded = placement.in_service = true;
+      placement.weight_bytes = (*loaded)->program().weight_bytes();
+    } else {
+      placement.refusal = loaded.status().message();
+      Count(placement, "load", placement.refusal);
+    }
+    for (const PlannedExpert& expert : planned.experts) {
+      state.residency[static_cast<size_t>(expert.expert)] = {expert.capacity, index, loaded.ok()};
+    }
+    state.in_service.push_back(loaded.ok() ? loaded->get() : nullptr);
+    state.programs.push_back(
+        {loaded.ok() ? std::move(*loaded) : nullptr, report_.programs.size(), 0});
+    report_.programs.push_back(std::move(placement));
+  }
+}
+
+Result<std::unique_ptr<NpuProgram>> NpuExecutor::LoadOne(
+    const LayerPlan& layer, int program, std::span<const CompiledProgram> compiled) {
+  const PlannedProgram& planned = layer.programs[static_cast<size_t>(program)];
+  const CompiledProgram* found = FindProgram(compiled, layer.layer, program);
+  if (found == nullptr) return NotFound("not compiled; run `npumoe compile` with this plan");
+  if (const std::string key = ProgramKey(plan_, layer, planned); found->key != key) {
+    return InvalidInput(fmt::format("{} has the key {}, this plan needs {}; compile this plan",
+                                    found->package.string(), found->key, key));
+  }
+  const auto& experts = model_->weights.layers[static_cast<size_t>(layer.layer)].experts;
+  NPUMOE_ASSIGN_OR_RETURN(const Graph graph, LowerProgram(plan_, layer, planned, experts));
+  auto loaded = device_.Load(found->package, found->function);
+  if (!loaded.ok()) {
+    const bool corrupt = loaded.status().code() == StatusCode::kInvalidInput;
+    return Status(
+        loaded.status().code(),
+        loaded.status().message() +
+            (corrupt ? "; `npumoe compile` with this plan writes the package again" : ""));
+  }
+  auto bound =
+      NpuProgram::Bind(std::move(*loaded), graph, planned, plan_.hidden_size, layer.layer, program);
+  if (!bound.ok()) return bound.status().WithContext(found->package.string());
+  return bound;
+}
+
+// So that a device without memory shows at the start, and prefill allocates nothing.
+void NpuExecutor::PreallocateBuffers() {
+  for (auto& [layer, state] : layers_) {
+    std::vector<Launch> launches;
+    for (NpuProgram* program : state.in_service) {
+      if (program == nullptr) continue;
+      for (int i = 0; i < options_.chunks_in_flight; ++i) {
+        launches.emplace_back().program = program;
+        AcquireBuffers(launches.back());
+      }
+    }
+    for (Launch& launch : launches) Release(launch);
+  }
+}
+
+std::span<const NpuExecutor::Residency> NpuExecutor::ResidencyOf(int layer) const {
+  const auto found = layers_.find(layer);
+  NPUMOE_CHECK(found != layers_.end());
+  return found->second.residency;
+}
+
+std::span<NpuProgram* const> NpuExecutor::ProgramsOf(int layer) const {
+  const auto found = layers_.find(layer);
+  NPUMOE_CHECK(found != layers_.end());
+  return found->second.in_service;
+}
+
+NpuExecutor::ProgramState& NpuExecutor::StateOf(int layer, int program) {
+  const auto found = layers_.find(layer);
+  NPUMOE_CHECK(found != layers_.end());
+  return found->second.programs[static_cast<size_t>(program)];
+}
+
+ProgramPlacement& NpuExecutor::PlacementOf(int layer, int program) {
+  return report_.programs[StateOf(layer, program).placement];
+}
+
+void NpuExecutor::AddCounts(const DispatchCounts& counts) { Accumulate(counts, report_.counts); }
+
+void NpuExecutor::AddOverflow(int layer, int expert, int64_t rows) {
+  const int program = ResidencyOf(layer)[static_cast<size_t>(expert)].program;
+  ProgramPlacement& placement = PlacementOf(layer, program);
+  (overflow_ == OverflowMode::kSpill ? placement.spilled_rows : placement.dropped_rows) += rows;
+}
+
+void NpuExecutor::AddDegradedRows(int layer, int program, int64_t rows) {
+  PlacementOf(layer, program).degraded_rows += rows;
+  report_.degraded_rows += rows;
+}
+
+void NpuExecutor::Count(ProgramPlacement& placement, const std::string& what,
+                        const std::string& reason) {
+  events_.push_back({what, reason, placement.layer, placement.program});
+  for (Degradation& known : placement.degradations) {
+    if (known.what != what || known.reason != reason) continue;
+    ++known.count;
+    return;
+  }
+  placement.degradations.push_back({what, reason, 1});
+}
+
+void NpuExecutor::Retire(int layer, int program, const std::string& reason) {
+  LayerState& state = layers_[layer];
+  NpuProgram*& in_service = state.in_service[static_cast<size_t>(program)];
+  if (in_service == nullptr) return;
+  for (const PlannedExpert& expert : in_service->planned().experts) {
+    state.residency[static_cast<size_t>(expert.expert)].in_service = false;
+  }
+  in_service = nullptr;
+  ProgramPlacement& placement = PlacementOf(layer, program);
+  placement.in_service = false;
+  placement.refusal = reason;
+}
+
+void NpuExecutor::RetireAll(const std::string& reason) {
+  for (auto& [layer, state] : layers_) {
+    for (size_t p = 0; p < state.programs.size(); ++p) {
+      Retire(layer, static_cast<int>(p), reason);
+    }
+  }
+}
+
+std::vector<DegradationEvent> NpuExecutor::TakeEvents() { return std::exchange(events_, {}); }
+
+PlacementReport NpuExecutor::report() const { return report_; }
+
+}  // namespace npumoe

@@ -1,0 +1,181 @@
+// The life of a launch: buffers, submission, collection in order, failure, release.
+#include <fmt/format.h>
+
+#include "base/log.h"
+#include "runtime/npu_executor.h"
+#include "runtime/prefill_timeline.h"
+
+namespace npumoe {
+namespace {
+
+// Chosen: one bad answer may be the input's fault, three in a row are the program's.
+constexpr int kFailuresBeforeRetirement = 3;
+
+const char* KindOf(const Status& failure) {
+  switch (failure.code()) {
+    case StatusCode::kDeadlineExceeded:
+      return "deadline";
+    case StatusCode::kNumeric:
+      return "numeric";
+    default:
+      return "launch";
+  }
+}
+
+bool IsForGood(const Status& failure) {
+  return failure.code() == StatusCode::kDeadlineExceeded ||
+         failure.code() == StatusCode::kUnsupported;
+}
+
+}  // namespace
+
+int64_t Launch::FilledRows() const {
+  int64_t filled = 0;
+  for (const std::span<const int32_t> slot : slots) filled += static_cast<int64_t>(slot.size());
+  return filled;
+}
+
+NpuExecutor::~NpuExecutor() {
+  Drain();
+  ReclaimAbandoned(options_.timeout_ms);
+  for (Abandoned& stuck : abandoned_) {
+    LogWarning(fmt::format("layer {} program {} never finished a launch; its memory is not freed",
+                           stuck.program->layer(), stuck.program->index()));
+    for (DeviceBuffer* buffer : stuck.buffers) buffers_.Leak(buffer);
+    stuck.program->Leak();
+  }
+}
+
+bool NpuExecutor::AcquireBuffers(Launch& launch) {
+  Program& program = launch.program->program();
+  const auto acquire = [&](const std::vector<TensorSpec>& specs,
+                           std::vector<DeviceBuffer*>& buffers) -> Status {
+    buffers.clear();
+    for (const TensorSpec& spec : specs) {
+      NPUMOE_ASSIGN_OR_RETURN(DeviceBuffer * buffer, buffers_.Acquire(program, spec));
+      buffers.push_back(buffer);
+    }
+    return OkStatus();
+  };
+  Status status = acquire(program.inputs(), launch.inputs);
+  if (status.ok()) status = acquire(program.outputs(), launch.outputs);
+  if (!status.ok()) Fail(launch, "launch", status.WithContext("device buffers"));
+  return status.ok();
+}
+
+void NpuExecutor::Submit(Launch& launch, double now_ms) {
+  launch.submitted_ms = now_ms;
+  launch.end_ms = 0;
+  const auto request =
+      device_.Submit({&launch.program->program(), launch.inputs, launch.outputs, launch.rows});
+  if (!request.ok()) {
+    Fail(launch, KindOf(request.status()), request.status());
+    return;
+  }
+  launch.request = *request;
+  launch.state = Launch::State::kSubmitted;
+  in_flight_.push_back(&launch);
+}
+
+bool NpuExecutor::Poll(const Launch& launch, PrefillTimeline& timeline) {
+  while (launch.state == Launch::State::kSubmitted) {
+    const size_t before = in_flight_.size();
+    CollectFront(Waiting::kPoll, &timeline);
+    if (in_flight_.size() == before) return false;
+  }
+  return true;
+}
+
+void NpuExecutor::Await(const Launch& launch, PrefillTimeline& timeline) {
+  while (launch.state == Launch::State::kSubmitted) {
+    CollectFront(Waiting::kUntilDeadline, &timeline);
+  }
+}
+
+void NpuExecutor::Drain() {
+  while (!in_flight_.empty()) CollectFront(Waiting::kUntilDeadline, nullptr);
+}
+
+void NpuExecutor::CollectFront(Waiting waiting, PrefillTimeline* timeline) {
+  NPUMOE_CHECK(!in_flight_.empty());
+  Launch& launch = *in_flight_.front();
+  const double timeout_ms = waiting == Waiting::kPoll ? 0 : options_.timeout_ms;
+  const auto report = device_.Wait(launch.request, timeout_ms);
+  const bool running = !report.ok() && report.status().code() == StatusCode::kDeadlineExceeded;
+  if (running && waiting == Waiting::kPoll) return;
+  in_flight_.pop_front();
+  if (!report.ok()) {
+    if (running) Abandon(launch);
+    Fail(launch, KindOf(report.status()), report.status());
+    return;
+  }
+  launch.state = Launch::State::kDone;
+  launch.report = *report;
+  const int layer = launch.program->layer();
+  const int program = launch.program->index();
+  if (timeline != nullptr) {
+    launch.end_ms = timeline->AddLaunch(launch.chunk, layer, program, launch.submitted_ms, *report);
+  }
+  if (launch.purpose == Launch::Purpose::kVerify) return;
+  PlacementOf(layer, program).npu_time_ms += report->time_ms;
+  report_.npu_time_ms += report->time_ms;
+  report_.npu_energy_j += report->energy_j;
+  report_.modelled = report->modelled;
+}
+
+void NpuExecutor::RejectOutput(Launch& launch) {
+  Fail(launch, "numeric",
+       Status(StatusCode::kNumeric, "the device answered with NaN or infinite values"));
+}
+
+void NpuExecutor::Fail(Launch& launch, const std::string& what, const Status& failure) {
+  launch.state = Launch::State::kFailed;
+  launch.failure = failure;
+  const int layer = launch.program->layer();
+  const int program = launch.program->index();
+  Count(PlacementOf(layer, program), what, failure.message());
+  if (failure.code() == StatusCode::kDeviceLost) {
+    RetireAll("device lost: " + failure.message());
+    return;
+  }
+  int& failures = StateOf(layer, program).failures_in_a_row;
+  if (++failures >= kFailuresBeforeRetirement || IsForGood(failure)) {
+    Retire(
+        layer, program,
+        fmt::format("out of service after {} failed launch(es): {}", failures, failure.message()));
+  }
+}
+
+void NpuExecutor::Release(Launch& launch) {
+  if (launch.state == Launch::State::kDone && launch.purpose == Launch::Purpose::kPrefill) {
+    ProgramPlacement& placement = PlacementOf(launch.program->layer(), launch.program->index());
+    placement.launches += 1;
+    placement.capacity_rows += launch.program->planned().CapacityRows();
+    placement.filled_rows += launch.FilledRows();
+    StateOf(launch.program->layer(), launch.program->index()).failures_in_a_row = 0;
+  }
+  for (DeviceBuffer* buffer : launch.inputs) buffers_.Release(buffer);
+  for (DeviceBuffer* buffer : launch.outputs) buffers_.Release(buffer);
+  launch.inputs.clear();
+  launch.outputs.clear();
+  if (!abandoned_.empty()) ReclaimAbandoned(0);
+}
+
+void NpuExecutor::Abandon(Launch& launch) {
+  Abandoned abandoned{launch.request, launch.program, launch.inputs};
+  abandoned.buffers.insert(abandoned.buffers.end(), launch.outputs.begin(), launch.outputs.end());
+  abandoned_.push_back(std::move(abandoned));
+  launch.inputs.clear();
+  launch.outputs.clear();
+}
+
+void NpuExecutor::ReclaimAbandoned(double timeout_ms) {
+  std::erase_if(abandoned_, [&](const Abandoned& abandoned) {
+    const auto report = device_.Wait(abandoned.request, timeout_ms);
+    if (!report.ok() && report.status().code() == StatusCode::kDeadlineExceeded) return false;
+    for (DeviceBuffer* buffer : abandoned.buffers) buffers_.Release(buffer);
+    return true;
+  });
+}
+
+}  // namespace npumoe

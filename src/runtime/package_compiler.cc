@@ -1,0 +1,149 @@
+#include "runtime/package_compiler.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+#include "graph/mlpackage.h"
+#include "graph/validator.h"
+#include "plan/lowering.h"
+#include "runtime/staging_folder.h"
+
+namespace npumoe {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kKeyField = "npumoe_key";
+
+std::string FileName(const std::string& key) { return key + ".mlpackage"; }
+
+std::string Place(const LayerPlan& layer, size_t program) {
+  return fmt::format("layer {}, program {}", layer.layer, program);
+}
+
+// Weight bytes of a package that is whole and holds this key, or why it cannot be used.
+Result<int64_t> CheckPackage(const fs::path& package, const std::string& key) {
+  NPUMOE_ASSIGN_OR_RETURN(const Mlpackage read, ReadMlpackage(package));
+  const auto found = read.metadata.user.find(kKeyField);
+  if (found == read.metadata.user.end() || found->second != key) {
+    return InvalidInput(
+        fmt::format("{} holds another program (key {}, its name says {})", package.string(),
+                    found == read.metadata.user.end() ? "none" : found->second, key));
+  }
+  return read.weight_file_bytes;
+}
+
+Status CheckLimits(const Graph& graph, const PlannedProgram& program, const ChipProfile& profile) {
+  const auto& refused = profile.limits.refused_forms;
+  if (std::find(refused.begin(), refused.end(), Name(program.form)) != refused.end()) {
+    return Unsupported(
+        fmt::format("{} does not take graphs of form {} (rule refused-form); plan "
+                    "again for this chip",
+                    profile.name, Name(program.form)));
+  }
+  return RefusalOf(ValidateGraph(graph, LimitsOf(profile)));
+}
+
+// One CompilePlan call.
+class PlanCompile {
+ public:
+  PlanCompile(const Plan& plan, const Model& model, const ChipProfile& profile,
+              const fs::path& cache, StagingFolder& staging)
+      : plan_(plan), model_(model), profile_(profile), cache_(cache), staging_(staging) {}
+
+  // Whether the program's package was there already.
+  Result<bool> Compile(const LayerPlan& layer, size_t index, CompileReport& report) {
+    const PlannedProgram& program = layer.programs[index];
+    const std::string key = ProgramKey(plan_, layer, program);
+    const fs::path package = cache_ / FileName(key);
+    report.programs.push_back({layer.layer, static_cast<int>(index), package, "main", key});
+    if (fs::exists(package)) {
+      const auto bytes = CheckPackage(package, key);
+      if (bytes.ok()) {
+        report.bytes_total += *bytes;
+        ++report.reused;
+        return true;
+      }
+      LogWarning(bytes.status().message() + "; compiling it again");
+      NPUMOE_RETURN_IF_ERROR(staging_.Withdraw(FileName(key)));
+    }
+    NPUMOE_ASSIGN_OR_RETURN(const int64_t bytes, Write(layer, program, key));
+    NPUMOE_ASSIGN_OR_RETURN(const StagingFolder::Published published,
+                            staging_.Publish(FileName(key)));
+    report.bytes_total += bytes;
+    if (published == StagingFolder::Published::kByAnother) {
+      ++report.reused;
+      return true;
+    }
+    report.bytes_written += bytes;
+    ++report.written;
+    return false;
+  }
+
+ private:
+  // Writes the package into the staging folder.
+  Result<int64_t> Write(const LayerPlan& layer, const PlannedProgram& program,
+                        const std::string& key) {
+    const auto& experts = model_.weights.layers[static_cast<size_t>(layer.layer)].experts;
+    NPUMOE_ASSIGN_OR_RETURN(const Graph graph, LowerProgram(plan_, layer, program, experts));
+    NPUMOE_RETURN_IF_ERROR(CheckLimits(graph, program, profile_));
+    PackageMetadata metadata;
+    metadata.description = fmt::format("npumoe expert program, layer {}, {} experts, form {}",
+                                       layer.layer, program.experts.size(), Name(program.form));
+    metadata.user = {{kKeyField, key},
+                     {"npumoe_layer", std::to_string(layer.layer)},
+                     {"npumoe_form", Name(program.form)}};
+    NPUMOE_RETURN_IF_ERROR(WriteMlpackage(staging_.path() / FileName(key), {&graph, 1}, metadata));
+    return CheckPackage(staging_.path() / FileName(key), key);
+  }
+
+  const Plan& plan_;
+  const Model& model_;
+  const ChipProfile& profile_;
+  const fs::path& cache_;
+  StagingFolder& staging_;
+};
+
+}  // namespace
+
+Result<CompileReport> CompilePlan(const Plan& plan, const Model& model, const ChipProfile& profile,
+                                  const fs::path& cache_dir,
+                                  const std::function<void(const CompileProgress&)>& progress) {
+  NPUMOE_RETURN_IF_ERROR(CheckPlanFits(plan, model.config, model.hash, profile));
+  NPUMOE_ASSIGN_OR_RETURN(const auto staging, StagingFolder::Create(cache_dir));
+  PlanCompile compile(plan, model, profile, cache_dir, *staging);
+  CompileReport report;
+  const int64_t total = plan.ProgramCount();
+  for (const LayerPlan& layer : plan.layers) {
+    for (size_t p = 0; p < layer.programs.size(); ++p) {
+      const auto reused = compile.Compile(layer, p, report);
+      if (!reused.ok()) return reused.status().WithContext(Place(layer, p));
+      if (progress) {
+        progress({static_cast<int64_t>(report.programs.size()), total, &report.programs.back(),
+                  *reused});
+      }
+    }
+  }
+  return report;
+}
+
+Result<std::vector<CompiledProgram>> FindCompiled(const Plan& plan, const fs::path& cache_dir) {
+  std::vector<CompiledProgram> programs;
+  for (const LayerPlan& layer : plan.layers) {
+    for (size_t p = 0; p < layer.programs.size(); ++p) {
+      const std::string key = ProgramKey(plan, layer, layer.programs[p]);
+      const fs::path package = cache_dir / FileName(key);
+      if (!fs::exists(package)) {
+        return NotFound(fmt::format("{}: no package for {}; run `npumoe compile` with this plan",
+                                    package.string(), Place(layer, p)));
+      }
+      programs.push_back({layer.layer, static_cast<int>(p), package, "main", key});
+    }
+  }
+  return programs;
+}
+
+}  // namespace npumoe

@@ -1,0 +1,79 @@
+#include "runtime/placement_report.h"
+
+#include <nlohmann/json.hpp>
+
+namespace npumoe {
+namespace {
+
+Json CountsToJson(const DispatchCounts& counts) {
+  return {{"launches", counts.launches},         {"capacity_rows", counts.capacity_rows},
+          {"filled_rows", counts.filled_rows},   {"padding_rows", counts.padding_rows()},
+          {"spilled_rows", counts.spilled_rows}, {"dropped_rows", counts.dropped_rows},
+          {"cpu_rows", counts.cpu_rows},         {"assignments", counts.assignments()}};
+}
+
+Json ProgramToJson(const ProgramPlacement& program) {
+  Json experts = Json::array();
+  for (const PlannedExpert& expert : program.experts) {
+    experts.push_back({{"expert", expert.expert}, {"capacity", expert.capacity}});
+  }
+  Json degradations = Json::array();
+  for (const Degradation& degradation : program.degradations) {
+    degradations.push_back(
+        {{"what", degradation.what}, {"reason", degradation.reason}, {"count", degradation.count}});
+  }
+  return {{"layer", program.layer},
+          {"program", program.program},
+          {"form", Name(program.form)},
+          {"experts", std::move(experts)},
+          {"planned", true},
+          {"loaded", program.loaded},
+          {"in_service", program.in_service},
+          {"refusal", program.refusal},
+          {"weight_bytes", program.weight_bytes},
+          {"launches", program.launches},
+          {"capacity_rows", program.capacity_rows},
+          {"filled_rows", program.filled_rows},
+          {"spilled_rows", program.spilled_rows},
+          {"dropped_rows", program.dropped_rows},
+          {"degraded_rows", program.degraded_rows},
+          {"npu_time_ms", program.npu_time_ms},
+          {"degradations", std::move(degradations)}};
+}
+
+}  // namespace
+
+int64_t PlacementReport::loaded() const {
+  int64_t count = 0;
+  for (const ProgramPlacement& program : programs) count += program.loaded ? 1 : 0;
+  return count;
+}
+
+int64_t PlacementReport::degradations() const {
+  int64_t count = 0;
+  for (const ProgramPlacement& program : programs) {
+    for (const Degradation& degradation : program.degradations) count += degradation.count;
+  }
+  return count;
+}
+
+Json ToJson(const PlacementReport& report) {
+  Json programs = Json::array();
+  for (const ProgramPlacement& program : report.programs) {
+    programs.push_back(ProgramToJson(program));
+  }
+  return {{"device", report.device},
+          {"time_source", report.counts.launches == 0 ? "none"
+                          : report.modelled           ? "modelled"
+                                                      : "measured"},
+          {"planned", report.planned()},
+          {"loaded", report.loaded()},
+          {"degradations", report.degradations()},
+          {"degraded_rows", report.degraded_rows},
+          {"npu_time_ms", report.npu_time_ms},
+          {"npu_energy_j", report.npu_energy_j},
+          {"counts", CountsToJson(report.counts)},
+          {"programs", std::move(programs)}};
+}
+
+}  // namespace npumoe

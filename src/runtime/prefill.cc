@@ -1,0 +1,202 @@
+#include "runtime/prefill.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "plan/schedule.h"
+#include "runtime/dispatch_counts.h"
+
+namespace npumoe {
+namespace {
+
+// Chunks in token indices of the context.
+std::vector<ChunkSpan> CutPrompt(const PrefillRequest& request) {
+  const auto tokens = static_cast<int64_t>(request.ids.size());
+  std::vector<ChunkSpan> chunks;
+  if (request.npu != nullptr) {
+    chunks = CutIntoChunks(request.npu->plan(), request.npu->costs(), tokens, request.position);
+    NPUMOE_CHECK(!chunks.empty() && chunks.back().end - chunks.front().begin == tokens);
+    const int64_t shift = request.position - chunks.front().begin;
+    for (ChunkSpan& chunk : chunks) {
+      chunk.begin += shift;
+      chunk.end += shift;
+    }
+    return chunks;
+  }
+  for (int64_t begin = 0; begin < tokens; begin += request.cpu_chunk_tokens) {
+    const int64_t end = std::min<int64_t>(begin + request.cpu_chunk_tokens, tokens);
+    chunks.push_back({request.position + begin, request.position + end, ChunkPlace::kCpu});
+  }
+  return chunks;
+}
+
+// One prefill from its first chunk to its logits.
+class PrefillRun {
+ public:
+  PrefillRun(LayerContext& context, ChunksInFlight& slots, const PrefillRequest& request)
+      : context_(context), slots_(slots), request_(request) {
+    context_.timeline = &timeline_;
+    context_.stages = {};
+    result_.chunks = CutPrompt(request);
+    slot_of_.assign(result_.chunks.size(), nullptr);
+  }
+  // Nothing of a prefill that was cancelled or failed stays in flight.
+  ~PrefillRun() {
+    context_.timeline = nullptr;
+    if (request_.npu != nullptr) request_.npu->Drain();
+    for (ChunkInFlight& slot : slots_) {
+      for (size_t i = 0; i < slot.moe.num_launches; ++i) {
+        request_.npu->Release(slot.moe.launches[i]);
+      }
+      slot.moe.num_launches = 0;
+      slot.is_free = true;
+    }
+  }
+  PrefillRun(const PrefillRun&) = delete;
+  PrefillRun& operator=(const PrefillRun&) = delete;
+
+  Result<PrefillResult> Run() {
+    Stopwatch watch;
+    AllocateLogits();
+    const int in_flight = request_.npu == nullptr ? 1 : request_.npu->chunks_in_flight();
+    Schedule schedule(static_cast<int>(result_.chunks.size()), context_.config.num_layers,
+                      in_flight);
+    while (const auto step = schedule.Next([&](int chunk) { return LaunchesDoneOf(chunk); })) {
+      if (step->stage == Stage::kAttention && request_.cancelled && request_.cancelled()) {
+        return Status(StatusCode::kCancelled, "prefill was cancelled");
+      }
+      Execute(*step);
+      schedule.Finished(*step);
+    }
+    return Finish(watch.ElapsedMs());
+  }
+
+ private:
+  void AllocateLogits() {
+    const auto rows = request_.wanted == LogitsWanted::kAllRows ? request_.ids.size() : 1;
+    result_.logits.resize(rows * static_cast<size_t>(context_.config.vocab_size));
+  }
+
+  bool IsMoe(int layer) const { return context_.config.is_moe_layer[static_cast<size_t>(layer)]; }
+
+  // Null where the chunk runs on the CPU.
+  NpuExecutor* NpuOf(int chunk) const {
+    const ChunkSpan& span = result_.chunks[static_cast<size_t>(chunk)];
+    return span.place == ChunkPlace::kNpu ? request_.npu : nullptr;
+  }
+
+  bool LaunchesDoneOf(int chunk) {
+    const ChunkInFlight* slot = slot_of_[static_cast<size_t>(chunk)];
+    return slot == nullptr || LaunchesDone(context_, request_.npu, slot->moe);
+  }
+
+  // The slot of a chunk; its first step takes a free one and embeds the tokens.
+  ChunkInFlight& SlotOf(int chunk) {
+    ChunkInFlight*& slot = slot_of_[static_cast<size_t>(chunk)];
+    if (slot != nullptr) return *slot;
+    const auto free = std::find_if(slots_.begin(), slots_.end(),
+                                   [](const ChunkInFlight& s) { return s.is_free; });
+    NPUMOE_CHECK(free != slots_.end());
+    slot = &*free;
+    slot->is_free = false;
+    const ChunkSpan& span = result_.chunks[static_cast<size_t>(chunk)];
+    slot->rows.chunk = chunk;
+    slot->rows.position = span.begin;
+    slot->rows.tokens = span.end - span.begin;
+    EmbedTokens(context_,
+                request_.ids.subspan(static_cast<size_t>(span.begin - request_.position),
+                                     static_cast<size_t>(slot->rows.tokens)),
+                slot->rows);
+    return *slot;
+  }
+
+  void Execute(const Step& step) {
+    ChunkInFlight& slot = SlotOf(step.chunk);
+    switch (step.stage) {
+      case Stage::kAttention:
+        RunAttention(context_, step.layer, slot.rows);
+        if (IsMoe(step.layer)) {
+          RouteTokens(context_, step.layer, Phase::kPrefill, slot.rows, slot.moe);
+          StartExperts(context_, NpuOf(step.chunk), step.layer, slot.rows, slot.moe);
+        } else {
+          NormForFfn(context_, step.layer, slot.rows);
+        }
+        break;
+      case Stage::kCpuExperts:
+        if (IsMoe(step.layer)) {
+          RunCpuExperts(context_, step.layer, slot.rows, slot.moe);
+        } else {
+          RunDenseFfn(context_, step.layer, slot.rows);
+        }
+        break;
+      case Stage::kCombine:
+        if (IsMoe(step.layer)) {
+          CombineExperts(context_, NpuOf(step.chunk), step.layer, slot.rows, slot.moe);
+          Accumulate(slot.moe.counts, result_.counts);
+        }
+        FinishLayer(step, slot);
+        break;
+    }
+  }
+
+  void FinishLayer(const Step& step, ChunkInFlight& slot) {
+    TellObserver(step.layer, slot.rows);
+    if (step.layer + 1 < context_.config.num_layers) return;
+    FinishChunk(slot);
+    slot_of_[static_cast<size_t>(step.chunk)] = nullptr;
+    slot.is_free = true;
+  }
+
+  void TellObserver(int layer, ChunkRows& rows) {
+    if (request_.npu != nullptr) {
+      for (const DegradationEvent& event : request_.npu->TakeEvents()) {
+        if (context_.observer != nullptr) context_.observer->OnDegradation(event);
+      }
+    }
+    if (context_.observer == nullptr || !context_.observer->WantsHidden()) return;
+    const auto size = static_cast<size_t>(rows.tokens * context_.config.hidden_size);
+    context_.observer->OnHidden(
+        {layer, rows.position, rows.tokens, rows.hidden.span().first(size)});
+  }
+
+  void FinishChunk(ChunkInFlight& slot) {
+    const int64_t first = slot.rows.position - request_.position;
+    const auto total = static_cast<int64_t>(request_.ids.size());
+    if (request_.wanted == LogitsWanted::kAllRows) {
+      RunHead(context_, slot.rows, 0, slot.rows.tokens,
+              result_.logits.data() + first * context_.config.vocab_size);
+    } else if (first + slot.rows.tokens == total) {
+      RunHead(context_, slot.rows, slot.rows.tokens - 1, 1, result_.logits.data());
+    }
+    done_tokens_ += slot.rows.tokens;
+    if (context_.observer != nullptr) context_.observer->OnPrefillProgress(done_tokens_, total);
+  }
+
+  PrefillResult Finish(double wall_ms) {
+    result_.tokens = static_cast<int64_t>(request_.ids.size());
+    result_.first_position = request_.position;
+    result_.wall_ms = wall_ms;
+    result_.npu_energy_j = timeline_.npu_energy_j();
+    result_.timeline = timeline_.Take();
+    result_.time_ms = result_.timeline.EndMs();
+    result_.stages = context_.stages;
+    return std::move(result_);
+  }
+
+  LayerContext& context_;
+  ChunksInFlight& slots_;
+  const PrefillRequest& request_;
+  PrefillTimeline timeline_;
+  PrefillResult result_;
+  std::vector<ChunkInFlight*> slot_of_;  // per chunk; null before its start and after its end
+  int64_t done_tokens_ = 0;
+};
+
+}  // namespace
+
+Result<PrefillResult> RunPrefill(LayerContext& context, ChunksInFlight& slots,
+                                 const PrefillRequest& request) {
+  return PrefillRun(context, slots, request).Run();
+}
+
+}  // namespace npumoe

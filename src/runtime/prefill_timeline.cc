@@ -1,0 +1,29 @@
+#include "runtime/prefill_timeline.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace npumoe {
+
+void PrefillTimeline::AddCpuWork(int chunk, int layer, const char* what, double duration_ms) {
+  const double end_ms = now_ms_ + duration_ms;
+  timeline_.spans.push_back(
+      {Engine::kCpu, TimeSource::kMeasured, chunk, layer, what, now_ms_, end_ms});
+  now_ms_ = end_ms;
+}
+
+double PrefillTimeline::AddLaunch(int chunk, int layer, int program, double submitted_ms,
+                                  const LaunchReport& report) {
+  const double start_ms = std::max(submitted_ms, npu_free_ms_);
+  npu_free_ms_ = start_ms + report.time_ms;
+  npu_energy_j_ += report.energy_j;
+  const TimeSource source = report.modelled ? TimeSource::kModelled : TimeSource::kMeasured;
+  timeline_.spans.push_back({Engine::kNpu, source, chunk, layer, fmt::format("launch {}", program),
+                             start_ms, npu_free_ms_});
+  return npu_free_ms_;
+}
+
+void PrefillTimeline::WaitUntil(double end_ms) { now_ms_ = std::max(now_ms_, end_ms); }
+
+}  // namespace npumoe
