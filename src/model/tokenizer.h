@@ -2,7 +2,8 @@
 //
 // Encode gives the same ids as the `tokenizers` package with add_special_tokens = false. Input is
 // UTF-8; invalid UTF-8 is an error that names the byte offset. Linear in the length of the text.
-// Immutable after loading, so any number of threads may use one.
+// Immutable after loading, so any number of threads may use one. The parts (file format, byte
+// alphabet, normalizer, pre-tokenizer, merges, added tokens) are in tokenizer/.
 #pragma once
 
 #include <cstdint>
@@ -24,6 +25,12 @@ enum class SpecialTokens { kParse, kAsText };
 // Whether Decode prints special tokens or leaves them out.
 enum class DecodeSpecial { kKeep, kSkip };
 
+// Bytes [begin, end) of a text.
+struct TextRange {
+  size_t begin = 0;
+  size_t end = 0;
+};
+
 class Tokenizer {
  public:
   // A tokenizer.json, or a folder that has one.
@@ -35,8 +42,14 @@ class Tokenizer {
   Tokenizer& operator=(const Tokenizer&) = delete;
 
   Result<std::vector<int32_t>> Encode(std::string_view text, SpecialTokens special) const;
+  // The ids of the whole text, in which a special token counts only where all of it lies inside
+  // one of the ranges of `control` (ascending, disjoint, at borders of characters). Where the rest
+  // spells no special token these are the ids of Encode(text, kParse): pieces run across the
+  // borders of ranges. Only normalization does not (a combining mark stays with its side).
+  Result<std::vector<int32_t>> EncodeWithControl(std::string_view text,
+                                                 std::span<const TextRange> control) const;
   // Bytes that do not form valid UTF-8 become U+FFFD, as the reference decoder does. Ids outside
-  // the vocabulary are errors.
+  // the vocabulary are errors; an id below vocab_size() that stands for nothing gives nothing.
   Result<std::string> Decode(std::span<const int32_t> ids, DecodeSpecial special) const;
   // The raw bytes of one token, for streaming (a character may be split over tokens).
   Result<std::string> TokenBytes(int32_t id) const;
@@ -53,7 +66,7 @@ class Tokenizer {
 };
 
 // Turns a stream of tokens into text that is always whole characters: bytes of an unfinished
-// character wait for the next token.
+// character wait for the next token. All parts joined are what Decode gives for all ids.
 class StreamDecoder {
  public:
   StreamDecoder(const Tokenizer& tokenizer, DecodeSpecial special)

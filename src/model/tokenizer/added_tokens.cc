@@ -1,0 +1,169 @@
+#include "model/tokenizer/added_tokens.h"
+
+#include <utf8proc.h>
+
+#include <algorithm>
+
+#include "model/tokenizer/utf8.h"
+
+namespace npumoe {
+namespace {
+
+// White_Space of Unicode, as the reference's \s.
+bool IsWhiteSpace(char32_t code) {
+  return (code >= 0x09 && code <= 0x0D) || code == 0x20 || code == 0x85 || code == 0xA0 ||
+         code == 0x1680 || (code >= 0x2000 && code <= 0x200A) || code == 0x2028 || code == 0x2029 ||
+         code == 0x202F || code == 0x205F || code == 0x3000;
+}
+
+// The reference's \w: letters, marks, decimal digits, letter numbers, connectors, joiners, and
+// the circled and squared letters that Unicode calls alphabetic.
+bool IsWordCharacter(char32_t code) {
+  if (code == 0x200C || code == 0x200D) return true;
+  if ((code >= 0x24B6 && code <= 0x24E9) || (code >= 0x1F130 && code <= 0x1F149) ||
+      (code >= 0x1F150 && code <= 0x1F169) || (code >= 0x1F170 && code <= 0x1F189)) {
+    return true;
+  }
+  switch (utf8proc_category(static_cast<utf8proc_int32_t>(code))) {
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME:
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_PC:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Begin of the character that ends at `end` > 0.
+size_t PreviousCharacter(std::string_view text, size_t end) {
+  size_t begin = end - 1;
+  while (begin > 0 && (static_cast<unsigned char>(text[begin]) & 0xC0) == 0x80) --begin;
+  return begin;
+}
+
+// Not before `floor`, where the last match ended.
+size_t SkipWhiteSpaceBack(std::string_view text, size_t end, size_t floor) {
+  while (end > floor) {
+    const size_t begin = PreviousCharacter(text, end);
+    if (!IsWhiteSpace(ReadUtf8(text, begin).code)) break;
+    end = begin;
+  }
+  return std::max(end, floor);
+}
+
+size_t SkipWhiteSpace(std::string_view text, size_t begin) {
+  while (begin < text.size()) {
+    const Utf8Step step = ReadUtf8(text, begin);
+    if (!IsWhiteSpace(step.code)) break;
+    begin += step.bytes;
+  }
+  return begin;
+}
+
+}  // namespace
+
+AddedTokenMatcher::AddedTokenMatcher(const std::vector<AddedToken>& tokens)
+    : tokens_(tokens), nodes_(1) {
+  for (size_t i = 0; i < tokens_.size(); ++i) Insert(static_cast<int32_t>(i));
+  for (int byte = 0; byte < 256; ++byte) {
+    first_nodes_[static_cast<size_t>(byte)] = Child(0, static_cast<char>(byte));
+  }
+}
+
+int32_t AddedTokenMatcher::Child(int32_t node, char byte) const {
+  int32_t child = nodes_[static_cast<size_t>(node)].first_child;
+  while (child >= 0 && nodes_[static_cast<size_t>(child)].byte != byte) {
+    child = nodes_[static_cast<size_t>(child)].next_sibling;
+  }
+  return child;
+}
+
+void AddedTokenMatcher::Insert(int32_t token) {
+  int32_t node = 0;
+  for (const char byte : tokens_[static_cast<size_t>(token)].content) {
+    int32_t child = Child(node, byte);
+    if (child < 0) {
+      child = static_cast<int32_t>(nodes_.size());
+      nodes_.push_back({-1, nodes_[static_cast<size_t>(node)].first_child, -1, byte});
+      nodes_[static_cast<size_t>(node)].first_child = child;
+    }
+    node = child;
+  }
+  nodes_[static_cast<size_t>(node)].token = token;
+}
+
+AddedTokenMatcher::Candidate AddedTokenMatcher::LongestAt(std::string_view text, size_t begin,
+                                                          const TextRange* control) const {
+  Candidate best;
+  int32_t node = first_nodes_[static_cast<uint8_t>(text[begin])];
+  for (size_t end = begin + 1; node >= 0; ++end) {
+    if (const int32_t token = nodes_[static_cast<size_t>(node)].token; token >= 0) {
+      const bool in_control = control != nullptr && begin >= control->begin && end <= control->end;
+      if (!tokens_[static_cast<size_t>(token)].special || in_control) {
+        best.token = token;
+        best.end = end;
+      } else {
+        best.refused_end = end;
+      }
+    }
+    if (end == text.size()) break;
+    node = Child(node, text[end]);
+  }
+  return best;
+}
+
+bool AddedTokenMatcher::IsSingleWord(std::string_view text, size_t begin, size_t end) const {
+  const auto is_word_at = [&](size_t at) { return IsWordCharacter(ReadUtf8(text, at).code); };
+  if (begin > 0 && is_word_at(PreviousCharacter(text, begin))) return false;
+  return end == text.size() || !is_word_at(end);
+}
+
+std::vector<AddedTokenMatch> AddedTokenMatcher::Find(std::string_view text,
+                                                     std::span<const TextRange> control) const {
+  std::vector<AddedTokenMatch> matches;
+  size_t last_end = 0;
+  auto range = control.begin();  // the first that does not end before the current place
+  for (size_t begin = 0; begin < text.size();) {
+    if (first_nodes_[static_cast<uint8_t>(text[begin])] < 0) {
+      ++begin;
+      continue;
+    }
+    while (range != control.end() && range->end <= begin) ++range;
+    const TextRange* control_range = range == control.end() ? nullptr : &*range;
+    const bool starts_in_control = control_range != nullptr && control_range->begin <= begin;
+    const Candidate found = LongestAt(text, begin, control_range);
+    // As in the reference a refused match also hides what lies inside it, but never what the
+    // next control range holds.
+    const bool is_hidden = !starts_in_control && found.refused_end > found.end;
+    if (found.token < 0 || is_hidden) {
+      size_t next = std::max(found.refused_end, begin + 1);
+      if (control_range != nullptr && control_range->begin > begin) {
+        next = std::min(next, control_range->begin);
+      }
+      begin = starts_in_control ? begin + 1 : next;
+      continue;
+    }
+    const AddedToken& token = tokens_[static_cast<size_t>(found.token)];
+    if (token.single_word && !IsSingleWord(text, begin, found.end)) {
+      begin = found.end;
+      continue;
+    }
+    AddedTokenMatch match{begin, found.end, token.id};
+    if (token.strip_left) match.begin = SkipWhiteSpaceBack(text, begin, last_end);
+    if (token.strip_right) match.end = SkipWhiteSpace(text, found.end);
+    matches.push_back(match);
+    last_end = match.end;
+    begin = found.end;
+  }
+  return matches;
+}
+
+}  // namespace npumoe

@@ -1,0 +1,61 @@
+// AddedTokenMatcher: finds the tokens of `added_tokens` in text, before anything else is cut.
+//
+// Leftmost match first, the longest of those at one place, no overlap: as the AddedVocabulary of
+// the reference. Beyond the reference, special tokens count only inside given ranges, so that
+// text of users cannot become a control token.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/tokenizer.h"
+#include "model/tokenizer/tokenizer_json.h"
+
+namespace npumoe {
+
+struct AddedTokenMatch {
+  size_t begin = 0;
+  size_t end = 0;
+  int32_t id = 0;
+};
+
+class AddedTokenMatcher {
+ public:
+  // `content` of each token is the text that is looked for (normalized where that applies).
+  explicit AddedTokenMatcher(const std::vector<AddedToken>& tokens);
+
+  // Matches in ascending order. `control`: ascending, disjoint ranges of `text` inside of which
+  // special tokens count; others count everywhere.
+  std::vector<AddedTokenMatch> Find(std::string_view text,
+                                    std::span<const TextRange> control) const;
+
+ private:
+  // One node of the trie over all contents: children are a chain of siblings.
+  struct Node {
+    int32_t first_child = -1;
+    int32_t next_sibling = -1;
+    int32_t token = -1;  // index into tokens_: a content ends here
+    char byte = 0;
+  };
+  // The longest token at one place that counts, and the end of the longest that does not.
+  struct Candidate {
+    int32_t token = -1;
+    size_t end = 0;
+    size_t refused_end = 0;
+  };
+
+  int32_t Child(int32_t node, char byte) const;
+  void Insert(int32_t token);
+  Candidate LongestAt(std::string_view text, size_t begin, const TextRange* control) const;
+  bool IsSingleWord(std::string_view text, size_t begin, size_t end) const;
+
+  std::vector<AddedToken> tokens_;
+  std::vector<Node> nodes_;               // [0] is the root
+  std::array<int32_t, 256> first_nodes_;  // child of the root by byte, -1: none
+};
+
+}  // namespace npumoe

@@ -1,0 +1,115 @@
+// The tokenizer against the reference: ids and texts that the `tokenizers` package and ggml
+// produced, for three vocabularies.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "model/tokenizer.h"
+
+namespace npumoe {
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path kSource = NPUMOE_SOURCE_DIR;
+const fs::path kShared = kSource / "../shared/data/tokenizers";
+
+bool IsRequired() {
+  const char* ci = std::getenv("CI");
+  return ci != nullptr && std::string(ci) == "true";
+}
+
+// Data outside of the checkout may be absent, but not where the project is judged.
+#define NPUMOE_NEEDS(path)                                                        \
+  do {                                                                            \
+    if (!fs::exists(path) && IsRequired()) FAIL() << (path) << " is absent";      \
+    if (!fs::exists(path)) GTEST_SKIP() << (path) << " is absent, nothing to do"; \
+  } while (false)
+
+std::string ReadAll(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::stringstream contents;
+  contents << file.rdbuf();
+  return contents.str();
+}
+
+std::shared_ptr<const Tokenizer> LoadOrDie(const fs::path& path) {
+  auto tokenizer = Tokenizer::Load(path);
+  EXPECT_TRUE(tokenizer.ok()) << tokenizer.status().message();
+  return tokenizer.ok() ? *tokenizer : nullptr;
+}
+
+// Every line: {"text", "ids", "decoded"}, special tokens parsed.
+void ExpectVectorsEqual(const fs::path& tokenizer_path, const fs::path& vectors_path,
+                        size_t expected_lines) {
+  const auto tokenizer = LoadOrDie(tokenizer_path);
+  ASSERT_NE(tokenizer, nullptr);
+  std::ifstream vectors(vectors_path);
+  size_t lines = 0;
+  for (std::string line; std::getline(vectors, line); ++lines) {
+    const auto vector = nlohmann::json::parse(line);
+    const auto text = vector["text"].get<std::string>();
+    const auto ids = tokenizer->Encode(text, SpecialTokens::kParse);
+    ASSERT_TRUE(ids.ok()) << ids.status().message();
+    ASSERT_EQ(*ids, vector["ids"].get<std::vector<int32_t>>()) << "line " << lines << ": " << text;
+    const auto decoded = tokenizer->Decode(*ids, DecodeSpecial::kKeep);
+    ASSERT_TRUE(decoded.ok()) << decoded.status().message();
+    ASSERT_EQ(*decoded, vector["decoded"].get<std::string>()) << "line " << lines;
+  }
+  EXPECT_EQ(lines, expected_lines);
+}
+
+TEST(TokenizerReference, DemoVocabularyGivesTheReferencesIdsAndTexts) {
+  ExpectVectorsEqual(kSource / "models/demo/tokenizer.json",
+                     kSource / "tests/data/tokenizer/demo.vectors.jsonl", 64);
+}
+
+TEST(TokenizerReference, Qwen3GivesTheReferencesIdsAndTexts) {
+  NPUMOE_NEEDS(kShared / "Qwen3.vectors.jsonl");
+  ExpectVectorsEqual(kShared / "Qwen3.tokenizer.json", kShared / "Qwen3.vectors.jsonl", 160);
+}
+
+TEST(TokenizerReference, OlmoGivesTheReferencesIdsAndTexts) {
+  NPUMOE_NEEDS(kShared / "OLMo.vectors.jsonl");
+  ExpectVectorsEqual(kShared / "allenai_gpt-neox-olmo-dolma-v1_5.tokenizer.json",
+                     kShared / "OLMo.vectors.jsonl", 160);
+}
+
+std::vector<std::string> SplitCases(const std::string& text) {
+  const std::string separator = "\n__ggml_vocab_test__\n";
+  std::vector<std::string> cases;
+  size_t begin = 0;
+  for (size_t end; (end = text.find(separator, begin)) != text.npos;
+       begin = end + separator.size()) {
+    cases.push_back(text.substr(begin, end - begin));
+  }
+  cases.push_back(text.substr(begin));
+  return cases;
+}
+
+TEST(TokenizerReference, Qwen3GivesTheIdsOfGgmlsPairs) {
+  const fs::path pairs = kShared / "ggml-vocab-qwen2.gguf.inp";
+  NPUMOE_NEEDS(pairs);
+  const auto tokenizer = LoadOrDie(kShared / "Qwen3.tokenizer.json");
+  ASSERT_NE(tokenizer, nullptr);
+  std::ifstream expected(kShared / "ggml-vocab-qwen2.gguf.out");
+  size_t count = 0;
+  for (const std::string& text : SplitCases(ReadAll(pairs))) {
+    std::string line;
+    if (!std::getline(expected, line)) break;  // the last separator ends the file
+    std::istringstream numbers(line);
+    const std::vector<int32_t> want{std::istream_iterator<int32_t>(numbers), {}};
+    const auto ids = tokenizer->Encode(text, SpecialTokens::kAsText);
+    ASSERT_TRUE(ids.ok()) << ids.status().message();
+    ASSERT_EQ(*ids, want) << "case " << count << ": " << text;
+    ++count;
+  }
+  EXPECT_EQ(count, 46u);
+}
+
+}  // namespace
+}  // namespace npumoe

@@ -1,0 +1,83 @@
+#include "model/tokenizer/vocabulary.h"
+
+#include <algorithm>
+
+#include "model/tokenizer/byte_level.h"
+
+namespace npumoe {
+namespace {
+
+// As the reference decodes: through the alphabet when every character is of it, else as it is.
+std::string DecodedBytes(const std::string& spelling) {
+  return BytesOfSpelling(spelling).value_or(spelling);
+}
+
+int32_t LargestId(const TokenizerSpec& spec) {
+  int32_t largest = -1;
+  for (const auto& [spelling, id] : spec.bpe.vocabulary) largest = std::max(largest, id);
+  for (const AddedToken& token : spec.added_tokens) largest = std::max(largest, token.id);
+  return largest;
+}
+
+}  // namespace
+
+Result<Vocabulary> Vocabulary::Build(const TokenizerSpec& spec,
+                                     const std::vector<std::string>& decoded_contents,
+                                     const std::string& name) {
+  Vocabulary vocabulary;
+  const size_t size = static_cast<size_t>(LargestId(spec) + 1);
+  vocabulary.bytes_.resize(size);
+  vocabulary.taken_.resize(size);
+  vocabulary.special_.resize(size);
+  NPUMOE_RETURN_IF_ERROR(vocabulary.AddModelTokens(spec.bpe, name));
+  NPUMOE_RETURN_IF_ERROR(vocabulary.AddAddedTokens(spec, decoded_contents, name));
+  return vocabulary;
+}
+
+Status Vocabulary::AddModelTokens(const BpeSpec& bpe, const std::string& name) {
+  ids_.reserve(bpe.vocabulary.size());
+  for (const auto& [spelling, id] : bpe.vocabulary) {
+    const size_t index = static_cast<size_t>(id);
+    if (taken_[index]) {
+      return InvalidInput(name + ": field 'model.vocab': two tokens have the id " +
+                          std::to_string(id) + " (one is '" + spelling +
+                          "'); each token needs an id of its own");
+    }
+    taken_[index] = true;
+    bytes_[index] = DecodedBytes(spelling);
+    ids_.emplace(spelling, id);
+  }
+  return OkStatus();
+}
+
+Status Vocabulary::AddAddedTokens(const TokenizerSpec& spec,
+                                  const std::vector<std::string>& decoded_contents,
+                                  const std::string& name) {
+  for (size_t i = 0; i < spec.added_tokens.size(); ++i) {
+    const AddedToken& token = spec.added_tokens[i];
+    const auto [known, is_new] = ids_.emplace(token.content, token.id);
+    if (known->second != token.id) {
+      return InvalidInput(name + ": field 'added_tokens': '" + token.content + "' has the id " +
+                          std::to_string(token.id) + ", but the vocabulary gives it " +
+                          std::to_string(known->second) + "; both must agree");
+    }
+    const size_t index = static_cast<size_t>(token.id);
+    if (is_new && taken_[index]) {
+      return InvalidInput(name + ": field 'added_tokens': '" + token.content + "' has the id " +
+                          std::to_string(token.id) +
+                          ", which already stands for another token; give it an id of its own");
+    }
+    taken_[index] = true;
+    special_[index] = special_[index] || token.special;
+    bytes_[index] = DecodedBytes(decoded_contents[i]);
+  }
+  return OkStatus();
+}
+
+std::optional<int32_t> Vocabulary::Find(std::string_view spelling) const {
+  const auto found = ids_.find(spelling);
+  if (found == ids_.end()) return std::nullopt;
+  return found->second;
+}
+
+}  // namespace npumoe
