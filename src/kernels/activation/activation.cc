@@ -1,24 +1,113 @@
 #include "kernels/activation/activation.h"
 
 #include <algorithm>
-#include <cmath>
+#include <limits>
 
+#include "base/check.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/activation/activation.cc"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+#include "kernels/activation/activation-inl.h"
+
+HWY_BEFORE_NAMESPACE();
 namespace npumoe {
+namespace HWY_NAMESPACE {
 
-void SwiGlu(std::span<const float> up, std::span<float> gate_inout) {
-  SwiGluReference(up, gate_inout);
+using D = hn::ScalableTag<float>;
+using V = hn::Vec<D>;
+
+float SwiGluSpan(const float* up, float* gate, size_t size) { return SwiGluRow(up, gate, size); }
+
+float MaxOf(const float* values, size_t size) {
+  const D d;
+  const size_t lanes = hn::Lanes(d);
+  V max = hn::Set(d, -std::numeric_limits<float>::infinity());
+  size_t i = 0;
+  for (; i + lanes <= size; i += lanes) max = hn::Max(max, hn::LoadU(d, values + i));
+  float largest = hn::GetLane(hn::MaxOfLanes(d, max));
+  for (; i < size; ++i) largest = std::max(largest, values[i]);
+  return largest;
 }
 
-void Softmax(std::span<float> values) { SoftmaxReference(values); }
+float MagnitudeOf(const float* values, size_t size) {
+  const D d;
+  const size_t lanes = hn::Lanes(d);
+  V max = hn::Zero(d);
+  size_t i = 0;
+  for (; i + lanes <= size; i += lanes) max = hn::Max(max, hn::Abs(hn::LoadU(d, values + i)));
+  float largest = hn::GetLane(hn::MaxOfLanes(d, max));
+  for (; i < size; ++i) largest = std::max(largest, values[i] < 0 ? -values[i] : values[i]);
+  return largest;
+}
+
+void SoftmaxSpan(float* values, size_t size) {
+  const D d;
+  const hn::CappedTag<float, 1> one;
+  const size_t lanes = hn::Lanes(d);
+  const float max = MaxOf(values, size);
+  const V shift = hn::Set(d, max);
+  V sums = hn::Zero(d);
+  size_t i = 0;
+  for (; i + lanes <= size; i += lanes) {
+    const V e = ExpNegative(d, hn::Sub(hn::LoadU(d, values + i), shift));
+    hn::StoreU(e, d, values + i);
+    sums = hn::Add(sums, e);
+  }
+  float sum = hn::GetLane(hn::SumOfLanes(d, sums));
+  for (; i < size; ++i) {
+    values[i] = hn::GetLane(ExpNegative(one, hn::Set(one, values[i] - max)));
+    sum += values[i];
+  }
+  const V scale = hn::Set(d, sum);
+  for (i = 0; i + lanes <= size; i += lanes) {
+    hn::StoreU(hn::Div(hn::LoadU(d, values + i), scale), d, values + i);
+  }
+  for (; i < size; ++i) values[i] /= sum;
+}
+
+void AddSpan(const float* other, float* inout, size_t size) {
+  const D d;
+  const size_t lanes = hn::Lanes(d);
+  size_t i = 0;
+  for (; i + lanes <= size; i += lanes) {
+    hn::StoreU(hn::Add(hn::LoadU(d, inout + i), hn::LoadU(d, other + i)), d, inout + i);
+  }
+  for (; i < size; ++i) inout[i] += other[i];
+}
+
+// NOLINTNEXTLINE(google-readability-namespace-comments)
+}  // namespace HWY_NAMESPACE
+}  // namespace npumoe
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace npumoe {
+
+HWY_EXPORT(SwiGluSpan);
+HWY_EXPORT(SoftmaxSpan);
+HWY_EXPORT(MagnitudeOf);
+HWY_EXPORT(AddSpan);
+
+float SwiGlu(std::span<const float> up, std::span<float> gate_inout) {
+  NPUMOE_CHECK(up.size() == gate_inout.size());
+  return HWY_DYNAMIC_DISPATCH(SwiGluSpan)(up.data(), gate_inout.data(), up.size());
+}
+
+void Softmax(std::span<float> values) {
+  if (values.empty()) return;
+  HWY_DYNAMIC_DISPATCH(SoftmaxSpan)(values.data(), values.size());
+}
 
 float MaxMagnitude(std::span<const float> values) {
-  float max = 0;
-  for (float v : values) max = std::max(max, std::fabs(v));
-  return max;
+  return HWY_DYNAMIC_DISPATCH(MagnitudeOf)(values.data(), values.size());
 }
 
 void AddTo(std::span<const float> other, std::span<float> inout) {
-  for (size_t i = 0; i < inout.size(); ++i) inout[i] += other[i];
+  NPUMOE_CHECK(other.size() == inout.size());
+  HWY_DYNAMIC_DISPATCH(AddSpan)(other.data(), inout.data(), inout.size());
 }
 
 }  // namespace npumoe
+#endif
