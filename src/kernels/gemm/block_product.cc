@@ -1,7 +1,6 @@
 #include "kernels/gemm/block_product.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "base/check.h"
 #include "kernels/gemm/prefetch.h"
@@ -42,38 +41,6 @@ struct Strip {
   GradualPrefetch* next_block = nullptr;
   GradualPrefetch next_strip;
 };
-
-// The columns beyond the last whole step, padded with zeros like the packed activations: weights
-// are never read beyond their tensor.
-template <class Weights, int kRows>
-HWY_INLINE void AccumulateRest(const float* x, int64_t x_stride,
-                               const typename Weights::Element* const (&w)[kWeightRows], int64_t k,
-                               int64_t rest, V (&acc)[kRows][kWeightRows]) {
-  using Element = typename Weights::Element;
-  HWY_ALIGN Element padded[kWeightRows][kStep<Weights>] = {};
-  const Element* rows[kWeightRows];
-  for (int j = 0; j < kWeightRows; ++j) {
-    std::memcpy(padded[j], w[j] + k, static_cast<size_t>(rest) * sizeof(Element));
-    rows[j] = padded[j];
-  }
-  AccumulateStep<Weights, kRows>(x + k, x_stride, rows, 0, acc);
-}
-
-// kRows x kWeightRows outputs over one block of columns.
-template <class Weights, int kRows>
-HWY_INLINE void MultiplyTile(const float* x, int64_t x_stride,
-                             const typename Weights::Element* const (&w)[kWeightRows],
-                             int64_t columns, V (&acc)[kRows][kWeightRows]) {
-  HWY_UNROLL(8)
-  for (int r = 0; r < kRows; ++r) {
-    HWY_UNROLL(8)
-    for (int j = 0; j < kWeightRows; ++j) acc[r][j] = hn::Zero(D());
-  }
-  constexpr int64_t step = kStep<Weights>;
-  int64_t k = 0;
-  for (; k + step <= columns; k += step) AccumulateStep<Weights, kRows>(x, x_stride, w, k, acc);
-  if (k < columns) AccumulateRest<Weights, kRows>(x, x_stride, w, k, columns - k, acc);
-}
 
 // Adds one tile's sums to the outputs [n, n + kWeightRows) of a row, or starts them.
 HWY_INLINE void FinishRow(const BlockProduct& p, int64_t row, int64_t n, bool first,

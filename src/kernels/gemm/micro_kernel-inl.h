@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "base/dtype.h"
 #include "hwy/highway.h"
@@ -103,6 +104,38 @@ HWY_INLINE void AccumulateStep(const float* x, int64_t x_stride,
                                V (&acc)[kRows][kWeightRows]) {
   Accumulate<Weights, kRows, 0>(x, x_stride, w, k, acc);
   if constexpr (Weights::kVectors == 2) Accumulate<Weights, kRows, 1>(x, x_stride, w, k, acc);
+}
+
+// The columns beyond the last whole step, padded with zeros like the packed activations: weights
+// are never read beyond their tensor.
+template <class Weights, int kRows>
+HWY_INLINE void AccumulateRest(const float* x, int64_t x_stride,
+                               const typename Weights::Element* const (&w)[kWeightRows], int64_t k,
+                               int64_t rest, V (&acc)[kRows][kWeightRows]) {
+  using Element = typename Weights::Element;
+  HWY_ALIGN Element padded[kWeightRows][kStep<Weights>] = {};
+  const Element* rows[kWeightRows];
+  for (int j = 0; j < kWeightRows; ++j) {
+    std::memcpy(padded[j], w[j] + k, static_cast<size_t>(rest) * sizeof(Element));
+    rows[j] = padded[j];
+  }
+  AccumulateStep<Weights, kRows>(x + k, x_stride, rows, 0, acc);
+}
+
+// kRows x kWeightRows outputs over one block of columns.
+template <class Weights, int kRows>
+HWY_INLINE void MultiplyTile(const float* x, int64_t x_stride,
+                             const typename Weights::Element* const (&w)[kWeightRows],
+                             int64_t columns, V (&acc)[kRows][kWeightRows]) {
+  HWY_UNROLL(8)
+  for (int r = 0; r < kRows; ++r) {
+    HWY_UNROLL(8)
+    for (int j = 0; j < kWeightRows; ++j) acc[r][j] = hn::Zero(D());
+  }
+  constexpr int64_t step = kStep<Weights>;
+  int64_t k = 0;
+  for (; k + step <= columns; k += step) AccumulateStep<Weights, kRows>(x, x_stride, w, k, acc);
+  if (k < columns) AccumulateRest<Weights, kRows>(x, x_stride, w, k, columns - k, acc);
 }
 
 #if HWY_TARGET != HWY_SCALAR

@@ -1,0 +1,223 @@
+#include "kernels/attention/attention_span.h"
+
+#include <algorithm>
+#include <cstring>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/attention/attention_span.cc"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+#include "kernels/activation/activation-inl.h"
+#include "kernels/gemm/micro_kernel-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace npumoe {
+namespace HWY_NAMESPACE {
+
+// Vectors of an output row that one tile accumulates; with kMaxRows rows the same registers as
+// the tile of a matrix product.
+constexpr int kValueVectors = 4;
+
+struct KeyBlock {
+  const AttentionArgs* args = nullptr;
+  int64_t first = 0;
+  int64_t count = 0;
+  int64_t column = 0;  // of the key/value head in a cache row
+};
+
+// scores[r, s] = queries[r] . keys[s] for kRows rows and all keys of the block.
+template <int kRows>
+HWY_INLINE void ScoreTile(const KeyBlock& block, const float* queries, int64_t stride,
+                          float* scores) {
+  for (int64_t s = 0; s < block.count; s += kWeightRows) {
+    const float* keys[kWeightRows];
+    // Past the end the last key stands in; its scores are masked later.
+    for (int j = 0; j < kWeightRows; ++j) {
+      keys[j] = block.args->keys.Row(block.first + std::min(s + j, block.count - 1)) + block.column;
+    }
+    V acc[kRows][kWeightRows];
+    MultiplyTile<F32Weights, kRows>(queries, stride, keys, block.args->head_dim, acc);
+    HWY_UNROLL(8)
+    for (int r = 0; r < kRows; ++r) StoreSums(acc[r], nullptr, scores + r * kKeysPerBlock + s);
+  }
+}
+
+// out[r, :] = out[r, :] * scale[r] + sum_s p[r, s] values[s, :] for kRows rows and kVectors
+// vectors of columns.
+template <int kRows, int kVectors>
+HWY_INLINE void ValueTile(const float* p, const float* scale, const float* values,
+                          int64_t value_stride, int64_t count, float* out, int64_t stride) {
+  const D d;
+  V acc[kRows][kVectors];
+  HWY_UNROLL(8)
+  for (int r = 0; r < kRows; ++r) {
+    HWY_UNROLL(8)
+    for (int j = 0; j < kVectors; ++j) {
+      acc[r][j] = hn::Mul(hn::LoadU(d, out + r * stride + j * kLanes), hn::Set(d, scale[r]));
+    }
+  }
+  for (int64_t s = 0; s < count; ++s) {
+    V value[kVectors];
+    HWY_UNROLL(8)
+    for (int j = 0; j < kVectors; ++j) {
+      value[j] = hn::LoadU(d, values + s * value_stride + j * kLanes);
+    }
+    HWY_UNROLL(8)
+    for (int r = 0; r < kRows; ++r) {
+      const V weight = hn::Set(d, p[r * kKeysPerBlock + s]);
+      HWY_UNROLL(8)
+      for (int j = 0; j < kVectors; ++j) acc[r][j] = hn::MulAdd(weight, value[j], acc[r][j]);
+    }
+  }
+  HWY_UNROLL(8)
+  for (int r = 0; r < kRows; ++r) {
+    HWY_UNROLL(8)
+    for (int j = 0; j < kVectors; ++j) {
+      hn::StoreU(acc[r][j], d, out + r * stride + j * kLanes);
+    }
+  }
+}
+
+template <int kRows>
+HWY_INLINE void ValueRows(const float* p, const float* scale, const float* values,
+                          int64_t value_stride, const KeyBlock& block, float* out, int64_t stride) {
+  const int64_t columns = RoundUp<int64_t>(block.args->head_dim, kLanes);
+  constexpr int64_t wide = int64_t{kValueVectors} * kLanes;
+  int64_t i = 0;
+  for (; i + wide <= columns; i += wide) {
+    ValueTile<kRows, kValueVectors>(p, scale, values + i, value_stride, block.count, out + i,
+                                    stride);
+  }
+  for (; i < columns; i += kLanes) {
+    ValueTile<kRows, 1>(p, scale, values + i, value_stride, block.count, out + i, stride);
+  }
+}
+
+// Turns the scores of one row into exp(score - max), of which the first `visible` count; returns
+// the factor that brings what was summed before to the same maximum.
+HWY_INLINE float SoftmaxStep(int64_t visible, float* scores, float& max, float& sum) {
+  const D d;
+  std::fill(scores + visible, scores + kKeysPerBlock, kMasked);
+  V largest = hn::Set(d, max);
+  for (int64_t i = 0; i < kKeysPerBlock; i += kLanes) {
+    largest = hn::Max(largest, hn::LoadU(d, scores + i));
+  }
+  const float new_max = hn::GetLane(hn::MaxOfLanes(d, largest));
+  const V shift = hn::Set(d, new_max);
+  V sums = hn::Zero(d);
+  for (int64_t i = 0; i < kKeysPerBlock; i += kLanes) {
+    const V e = ExpNegative(d, hn::Sub(hn::LoadU(d, scores + i), shift));
+    hn::StoreU(e, d, scores + i);
+    sums = hn::Add(sums, e);
+  }
+  const float scale = hn::GetLane(ExpNegative(d, hn::Set(d, max - new_max)));
+  sum = sum * scale + hn::GetLane(hn::SumOfLanes(d, sums));
+  max = new_max;
+  return scale;
+}
+
+// The values of a block as whole vectors: in place, or copied into padded rows.
+HWY_INLINE const float* ValuesOf(const KeyBlock& block, SpanScratch& scratch, int64_t& stride) {
+  const AttentionArgs& args = *block.args;
+  if (args.head_dim % kLanes == 0) {
+    stride = args.values.stride;
+    return args.values.Row(block.first) + block.column;
+  }
+  stride = ScratchStride(args.head_dim);
+  for (int64_t s = 0; s < block.count; ++s) {
+    std::copy_n(args.values.Row(block.first + s) + block.column, args.head_dim,
+                scratch.values.data() + s * stride);
+  }
+  return scratch.values.data();
+}
+
+struct Rows {
+  int64_t first = 0;
+  const float* values = nullptr;
+  int64_t value_stride = 0;
+};
+
+// kRows rows of the scratch against one block of keys.
+template <int kRows>
+HWY_NOINLINE void AttendTile(const KeyBlock& block, const AttentionSpan& span, const Rows& rows,
+                             SpanScratch& scratch) {
+  const AttentionArgs& args = *block.args;
+  const int64_t stride = ScratchStride(args.head_dim);
+  const int64_t group = args.num_heads / args.num_kv_heads;
+  float* scores = scratch.scores.data() + rows.first * kKeysPerBlock;
+  ScoreTile<kRows>(block, scratch.queries.data() + rows.first * stride, stride, scores);
+  float scale[kRows];
+  for (int r = 0; r < kRows; ++r) {
+    const int64_t row = rows.first + r;
+    const int64_t context = args.position + span.first_token + row / group + 1;
+    const int64_t visible = std::clamp<int64_t>(context - block.first, 0, block.count);
+    scale[r] =
+        SoftmaxStep(visible, scores + r * kKeysPerBlock, scratch.max[static_cast<size_t>(row)],
+                    scratch.sum[static_cast<size_t>(row)]);
+  }
+  ValueRows<kRows>(scores, scale, rows.values, rows.value_stride, block,
+                   scratch.out.data() + rows.first * stride, stride);
+}
+
+template <int kRows>
+void AttendTileOf(int64_t count, const KeyBlock& block, const AttentionSpan& span, const Rows& rows,
+                  SpanScratch& scratch) {
+  if (count >= kRows) return AttendTile<kRows>(block, span, rows, scratch);
+  if constexpr (kRows > 1) AttendTileOf<kRows - 1>(count, block, span, rows, scratch);
+}
+
+void AttendKeys(const AttentionArgs& args, const AttentionSpan& span, int64_t row_count,
+                SpanScratch& scratch) {
+  for (int64_t key = span.first_key; key < span.end_key; key += kKeysPerBlock) {
+    const KeyBlock block{&args, key, std::min(kKeysPerBlock, span.end_key - key),
+                         int64_t{span.kv_head} * args.head_dim};
+    Rows rows;
+    rows.values = ValuesOf(block, scratch, rows.value_stride);
+    for (; rows.first < row_count; rows.first += kMaxRows) {
+      AttendTileOf<kMaxRows>(row_count - rows.first, block, span, rows, scratch);
+    }
+  }
+}
+
+// NOLINTNEXTLINE(google-readability-namespace-comments)
+}  // namespace HWY_NAMESPACE
+}  // namespace npumoe
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace npumoe {
+
+HWY_EXPORT(AttendKeys);
+
+void SpanScratch::EnsureRows(int64_t rows, int64_t stride) {
+  const auto floats = static_cast<size_t>(rows * stride);
+  queries.EnsureSize(floats);
+  scores.EnsureSize(static_cast<size_t>(rows * kKeysPerBlock));
+  values.EnsureSize(static_cast<size_t>(kKeysPerBlock * stride));
+  out.EnsureSize(floats);
+  max.EnsureSize(static_cast<size_t>(rows));
+  sum.EnsureSize(static_cast<size_t>(rows));
+}
+
+void AttendSpan(const AttentionArgs& args, const AttentionSpan& span, SpanScratch& scratch) {
+  const int64_t group = args.num_heads / args.num_kv_heads;
+  const int64_t rows = (span.end_token - span.first_token) * group;
+  const int64_t stride = ScratchStride(args.head_dim);
+  scratch.EnsureRows(rows, stride);
+  // Padding is zero in queries and values, whatever an earlier call with another shape left.
+  std::fill_n(scratch.queries.data(), rows * stride, 0.0f);
+  std::fill_n(scratch.values.data(), kKeysPerBlock * stride, 0.0f);
+  std::fill_n(scratch.out.data(), rows * stride, 0.0f);
+  std::fill_n(scratch.max.data(), rows, kMasked);
+  std::fill_n(scratch.sum.data(), rows, 0.0f);
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* query = args.queries.Row(span.first_token + r / group) +
+                         (span.kv_head * group + r % group) * args.head_dim;
+    float* scaled = scratch.queries.data() + r * stride;
+    for (int64_t i = 0; i < args.head_dim; ++i) scaled[i] = query[i] * args.scale;
+  }
+  HWY_DYNAMIC_DISPATCH(AttendKeys)(args, span, rows, scratch);
+}
+
+}  // namespace npumoe
+#endif
