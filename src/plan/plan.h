@@ -53,16 +53,16 @@ struct Estimate {
 // Predicted for one prompt of `prompt_tokens` (modelled, profile's CPU and NPU).
 struct Prediction {
   int64_t prompt_tokens = 0;
-  Estimate time_ms;         // MoE part and everything else of prefill
+  Estimate time_ms;  // MoE part and everything else of prefill
   Estimate energy_j;
   Estimate cpu_busy_ms;
   Estimate npu_busy_ms;
   int64_t launches = 0;
-  double padding = 0;       // empty rows / capacity rows
-  double spill = 0;         // overflow assignments / all assignments
-  double npu_share = 0;     // assignments computed on the NPU / all assignments
+  double padding = 0;    // empty rows / capacity rows
+  double spill = 0;      // overflow assignments / all assignments
+  double npu_share = 0;  // assignments computed on the NPU / all assignments
   int64_t npu_weight_bytes = 0;
-  int64_t io_bytes = 0;     // largest buffers in flight
+  int64_t io_bytes = 0;  // largest buffers in flight
 };
 
 struct Plan {
@@ -82,19 +82,22 @@ struct Plan {
   std::string profile_hash;
   std::vector<LayerPlan> layers;  // every MoE layer, ascending
   Prediction predicted;
-  Prediction predicted_cpu;          // the same prompt on the CPU alone
-  std::vector<std::string> notes;    // limits met, experts left out and why
+  Prediction predicted_cpu;        // the same prompt on the CPU alone
+  std::vector<std::string> notes;  // limits met, experts left out and why
 
   int64_t ProgramCount() const;
   std::string Hash() const;  // of everything that execution depends on, not of the predictions
 };
 
-// Human-readable JSON. Parsing checks everything: capacities, experts twice or out of range, ...
+// Human-readable JSON. Parsing checks everything that stands in the file itself: version, unknown
+// and missing fields, capacities, experts twice or out of range, order of layers, ...
 std::string SerializePlan(const Plan& plan);
 Result<Plan> ParsePlan(std::string_view text, const std::string& name);
 
 // A plan for another model or another profile is an error that says which and what to do.
 Status CheckPlanFits(const Plan& plan, const ModelConfig& config, const std::string& model_hash,
                      const ChipProfile& profile);
+// The same for the calibration, where one is at hand.
+Status CheckPlanCalibration(const Plan& plan, const std::string& calibration_hash);
 
 }  // namespace npumoe

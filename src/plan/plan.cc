@@ -1,0 +1,189 @@
+#include "plan/plan.h"
+
+#include <bit>
+#include <span>
+
+#include "base/hash.h"
+
+namespace npumoe {
+namespace {
+
+template <class Enum>
+struct Spelling {
+  Enum value;
+  const char* name;
+};
+
+constexpr Spelling<Strategy> kStrategies[] = {
+    {Strategy::kCpu, "cpu"},
+    {Strategy::kNaive, "naive"},
+    {Strategy::kBase, "base"},
+    {Strategy::kTiers, "tiers"},
+    {Strategy::kTiersGroups, "tiers+groups"},
+    {Strategy::kPaper, "paper"},
+    {Strategy::kOptimal, "optimal"},
+};
+constexpr Spelling<Objective> kObjectives[] = {
+    {Objective::kLatency, "latency"},
+    {Objective::kEnergy, "energy"},
+    {Objective::kCpuTime, "cpu-time"},
+};
+constexpr Spelling<OverflowMode> kOverflowModes[] = {
+    {OverflowMode::kSpill, "spill"},
+    {OverflowMode::kDrop, "drop"},
+};
+
+template <class Enum>
+const char* NameIn(std::span<const Spelling<Enum>> spellings, Enum value) {
+  for (const Spelling<Enum>& spelling : spellings) {
+    if (spelling.value == value) return spelling.name;
+  }
+  return "";
+}
+
+template <class Enum>
+Result<Enum> ParseIn(std::span<const Spelling<Enum>> spellings, std::string_view text,
+                     const char* what) {
+  std::string known;
+  for (const Spelling<Enum>& spelling : spellings) {
+    if (spelling.name == text) return spelling.value;
+    known += (known.empty() ? "" : ", ") + std::string(spelling.name);
+  }
+  return InvalidInput(std::string(what) + " '" + std::string(text) +
+                      "' is not known; choose one of " + known);
+}
+
+void AddLayer(const LayerPlan& layer, Hasher& hasher) {
+  hasher.Add(int64_t{layer.layer}).Add(static_cast<int64_t>(layer.programs.size()));
+  for (const PlannedProgram& program : layer.programs) {
+    hasher.Add(std::string_view(Name(program.form)));
+    hasher.Add(static_cast<int64_t>(program.experts.size()));
+    for (const PlannedExpert& expert : program.experts) {
+      hasher.Add(int64_t{expert.expert}).Add(expert.capacity);
+    }
+  }
+}
+
+Status Mismatch(const std::string& what, const std::string& of_plan, const std::string& given) {
+  return InvalidInput("the plan was made for " + what + " " + of_plan + ", this is " + given +
+                      "; make a plan for it with `npumoe plan`");
+}
+
+Status CheckShape(const Plan& plan, const ModelConfig& config) {
+  struct Size {
+    const char* name;
+    int of_plan;
+    int of_model;
+  };
+  const Size sizes[] = {
+      {"hidden size", plan.hidden_size, config.hidden_size},
+      {"expert size", plan.expert_intermediate_size, config.moe.expert_intermediate_size},
+      {"experts", plan.num_experts, config.moe.num_experts},
+      {"experts per token", plan.experts_per_token, config.moe.experts_per_token},
+  };
+  for (const Size& size : sizes) {
+    if (size.of_plan != size.of_model) {
+      return Mismatch(std::string("a model with ") + size.name, std::to_string(size.of_plan),
+                      "one with " + std::to_string(size.of_model));
+    }
+  }
+  std::vector<int> layers;
+  for (const LayerPlan& layer : plan.layers) layers.push_back(layer.layer);
+  if (layers == config.MoeLayers()) return OkStatus();
+  return Mismatch("a model with other MoE layers:", std::to_string(layers.size()) + " of them",
+                  "one with " + std::to_string(config.MoeLayers().size()));
+}
+
+Status CheckCapacities(const Plan& plan, int64_t quantum) {
+  for (const LayerPlan& layer : plan.layers) {
+    for (const PlannedProgram& program : layer.programs) {
+      for (const PlannedExpert& expert : program.experts) {
+        if (expert.capacity % quantum == 0) continue;
+        return InvalidInput("the plan gives expert " + std::to_string(expert.expert) +
+                            " of layer " + std::to_string(layer.layer) + " a capacity of " +
+                            std::to_string(expert.capacity) + ", the profile takes multiples of " +
+                            std::to_string(quantum) + "; make the plan again with `npumoe plan`");
+      }
+    }
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+const char* Name(Strategy strategy) { return NameIn<Strategy>(kStrategies, strategy); }
+const char* Name(Objective objective) { return NameIn<Objective>(kObjectives, objective); }
+const char* Name(OverflowMode mode) { return NameIn<OverflowMode>(kOverflowModes, mode); }
+
+Result<Strategy> ParseStrategy(std::string_view text) {
+  return ParseIn<Strategy>(kStrategies, text, "strategy");
+}
+Result<Objective> ParseObjective(std::string_view text) {
+  return ParseIn<Objective>(kObjectives, text, "objective");
+}
+Result<OverflowMode> ParseOverflowMode(std::string_view text) {
+  return ParseIn<OverflowMode>(kOverflowModes, text, "overflow mode");
+}
+
+std::vector<Strategy> AllStrategies() {
+  std::vector<Strategy> all;
+  for (const Spelling<Strategy>& spelling : kStrategies) all.push_back(spelling.value);
+  return all;
+}
+
+int64_t PlannedProgram::CapacityRows() const {
+  int64_t rows = 0;
+  for (const PlannedExpert& expert : experts) rows += expert.capacity;
+  return rows;
+}
+
+int64_t Plan::ProgramCount() const {
+  int64_t count = 0;
+  for (const LayerPlan& layer : layers) count += static_cast<int64_t>(layer.programs.size());
+  return count;
+}
+
+std::string Plan::Hash() const {
+  Hasher hasher;
+  hasher.Add(std::string_view("npumoe plan")).Add(int64_t{kVersion});
+  for (const char* name : {Name(strategy), Name(objective), Name(overflow)}) {
+    hasher.Add(std::string_view(name));
+  }
+  hasher.Add(std::bit_cast<int64_t>(min_npu_share));
+  for (const int64_t size :
+       {chunk_tokens, hidden_size, expert_intermediate_size, num_experts, experts_per_token}) {
+    hasher.Add(size);
+  }
+  for (const std::string& text : {model_hash, calibration_hash, profile_name, profile_hash}) {
+    hasher.Add(std::string_view(text));
+  }
+  for (const LayerPlan& layer : layers) AddLayer(layer, hasher);
+  return hasher.Hex();
+}
+
+Status CheckPlanFits(const Plan& plan, const ModelConfig& config, const std::string& model_hash,
+                     const ChipProfile& profile) {
+  if (plan.model_hash != model_hash) {
+    return Mismatch("the model with hash", plan.model_hash, "the model with hash " + model_hash);
+  }
+  NPUMOE_RETURN_IF_ERROR(CheckShape(plan, config));
+  if (plan.profile_name != profile.name) {
+    return Mismatch("the chip profile", "'" + plan.profile_name + "'", "'" + profile.name + "'");
+  }
+  if (plan.profile_hash != profile.hash) {
+    return InvalidInput("the chip profile '" + profile.name +
+                        "' has changed since the plan was "
+                        "made (hash " +
+                        plan.profile_hash + " then, " + profile.hash +
+                        " now); make the plan again with `npumoe plan`");
+  }
+  return CheckCapacities(plan, profile.limits.capacity_quantum);
+}
+
+Status CheckPlanCalibration(const Plan& plan, const std::string& calibration_hash) {
+  if (plan.calibration_hash == calibration_hash) return OkStatus();
+  return Mismatch("the calibration with hash", plan.calibration_hash,
+                  "the calibration with hash " + calibration_hash);
+}
+
+}  // namespace npumoe

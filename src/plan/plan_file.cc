@@ -1,0 +1,325 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "base/json.h"
+#include "plan/plan.h"
+
+namespace npumoe {
+namespace {
+
+// Chosen: an order of magnitude above any model and any device, so that a larger number is a
+// broken file.
+constexpr int64_t kMaxChunkTokens = 65'536;
+constexpr int64_t kMaxCapacity = 65'536;
+constexpr int64_t kMaxExperts = 65'536;
+constexpr int64_t kMaxLayers = 10'000;
+constexpr int64_t kMaxWidth = 1'000'000;
+constexpr int64_t kMaxPrograms = 100'000;
+constexpr double kMaxFigure = 1e18;  // of a prediction: milliseconds, joules
+
+// ---- writing ------------------------------------------------------------------------------------
+
+// nlohmann::json writes the shortest text that reads back as the same double.
+std::string Text(const Json& value) {
+  return value.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string Field(const char* name, const Json& value) {
+  return fmt::format("  \"{}\": {},\n", name, Text(value));
+}
+
+std::string EstimateText(const Estimate& estimate) {
+  return fmt::format(R"({{"value": {}, "spread": {}}})", Text(estimate.value),
+                     Text(estimate.spread));
+}
+
+std::string PredictionText(const Prediction& p) {
+  std::string text = "{\n";
+  const auto add = [&text](const char* name, const std::string& value) {
+    text += fmt::format("    \"{}\": {},\n", name, value);
+  };
+  add("prompt_tokens", Text(p.prompt_tokens));
+  add("time_ms", EstimateText(p.time_ms));
+  add("energy_j", EstimateText(p.energy_j));
+  add("cpu_busy_ms", EstimateText(p.cpu_busy_ms));
+  add("npu_busy_ms", EstimateText(p.npu_busy_ms));
+  add("launches", Text(p.launches));
+  add("padding", Text(p.padding));
+  add("spill", Text(p.spill));
+  add("npu_share", Text(p.npu_share));
+  add("npu_weight_bytes", Text(p.npu_weight_bytes));
+  return text + fmt::format("    \"io_bytes\": {}\n  }}", p.io_bytes);
+}
+
+std::string ProgramText(const PlannedProgram& program) {
+  std::string experts;
+  for (const PlannedExpert& expert : program.experts) {
+    if (!experts.empty()) experts += ", ";
+    experts += fmt::format("[{}, {}]", expert.expert, expert.capacity);
+  }
+  return fmt::format("{{\"form\": \"{}\", \"experts\": [{}]}}", Name(program.form), experts);
+}
+
+// One line a program, so that a plan can be read and compared by eye.
+std::string LayerText(const LayerPlan& layer) {
+  std::string programs;
+  for (const PlannedProgram& program : layer.programs) {
+    programs += (programs.empty() ? "\n      " : ",\n      ") + ProgramText(program);
+  }
+  return fmt::format("    {{\"layer\": {}, \"programs\": [{}]}}", layer.layer, programs);
+}
+
+// ---- reading ------------------------------------------------------------------------------------
+
+// A field that we do not know would be ignored, so it is refused.
+Status CheckFields(const JsonObject& json, std::span<const std::string_view> known) {
+  for (const auto& [key, value] : json.json().items()) {
+    if (std::ranges::find(known, key) == known.end()) {
+      return json.FieldError(key, "this build knows no such field; make the plan again");
+    }
+  }
+  return OkStatus();
+}
+
+Status CheckVersion(const JsonObject& json) {
+  NPUMOE_ASSIGN_OR_RETURN(const int64_t version,
+                          json.Int("version", 0, std::numeric_limits<int64_t>::max()));
+  if (version == Plan::kVersion) return OkStatus();
+  return Unsupported(
+      fmt::format("{}: is a plan of version {}, this build reads version {}; make "
+                  "it again with `npumoe plan`",
+                  json.name(), version, Plan::kVersion));
+}
+
+Result<int> ReadSize(const JsonObject& json, const char* key, int64_t max) {
+  NPUMOE_ASSIGN_OR_RETURN(const int64_t value, json.Int(key, 1, max));
+  return static_cast<int>(value);
+}
+
+Result<Estimate> ReadEstimate(const JsonObject& json, const char* key) {
+  NPUMOE_ASSIGN_OR_RETURN(const JsonObject object, json.Object(key));
+  constexpr std::string_view kKnown[] = {"value", "spread"};
+  NPUMOE_RETURN_IF_ERROR(CheckFields(object, kKnown));
+  Estimate estimate;
+  NPUMOE_ASSIGN_OR_RETURN(estimate.value, object.Number("value", 0, kMaxFigure));
+  NPUMOE_ASSIGN_OR_RETURN(estimate.spread, object.Number("spread", 0, kMaxFigure));
+  return estimate;
+}
+
+Result<Prediction> ReadPrediction(const JsonObject& plan, const char* key) {
+  NPUMOE_ASSIGN_OR_RETURN(const JsonObject json, plan.Object(key));
+  constexpr std::string_view kKnown[] = {
+      "prompt_tokens", "time_ms", "energy_j",  "cpu_busy_ms",      "npu_busy_ms", "launches",
+      "padding",       "spill",   "npu_share", "npu_weight_bytes", "io_bytes"};
+  NPUMOE_RETURN_IF_ERROR(CheckFields(json, kKnown));
+  constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
+  Prediction p;
+  NPUMOE_ASSIGN_OR_RETURN(p.prompt_tokens, json.Int("prompt_tokens", 0, kMax));
+  NPUMOE_ASSIGN_OR_RETURN(p.time_ms, ReadEstimate(json, "time_ms"));
+  NPUMOE_ASSIGN_OR_RETURN(p.energy_j, ReadEstimate(json, "energy_j"));
+  NPUMOE_ASSIGN_OR_RETURN(p.cpu_busy_ms, ReadEstimate(json, "cpu_busy_ms"));
+  NPUMOE_ASSIGN_OR_RETURN(p.npu_busy_ms, ReadEstimate(json, "npu_busy_ms"));
+  NPUMOE_ASSIGN_OR_RETURN(p.launches, json.Int("launches", 0, kMax));
+  NPUMOE_ASSIGN_OR_RETURN(p.padding, json.Number("padding", 0, 1));
+  NPUMOE_ASSIGN_OR_RETURN(p.spill, json.Number("spill", 0, 1));
+  NPUMOE_ASSIGN_OR_RETURN(p.npu_share, json.Number("npu_share", 0, 1));
+  NPUMOE_ASSIGN_OR_RETURN(p.npu_weight_bytes, json.Int("npu_weight_bytes", 0, kMax));
+  NPUMOE_ASSIGN_OR_RETURN(p.io_bytes, json.Int("io_bytes", 0, kMax));
+  return p;
+}
+
+Result<std::vector<PlannedExpert>> ReadExperts(const JsonObject& program, int num_experts) {
+  NPUMOE_ASSIGN_OR_RETURN(const Json* list, program.Array("experts"));
+  if (list->empty()) return program.FieldError("experts", "a program needs at least one expert");
+  std::vector<PlannedExpert> experts;
+  for (const Json& pair : *list) {
+    const bool integers = pair.is_array() && pair.size() == 2 && pair[0].is_number_unsigned() &&
+                          pair[1].is_number_unsigned();
+    const uint64_t expert = integers ? pair[0].get<uint64_t>() : kMaxExperts;
+    const uint64_t capacity = integers ? pair[1].get<uint64_t>() : 0;
+    if (expert >= static_cast<uint64_t>(num_experts) || capacity < 1 || capacity > kMaxCapacity) {
+      return InvalidInput(fmt::format(
+          "{}: experts[{}]: [expert, capacity] with an expert from 0 to {} and a capacity from 1 "
+          "to {} is needed, found {:.60}",
+          program.name(), experts.size(), num_experts - 1, kMaxCapacity, Text(pair)));
+    }
+    experts.push_back({static_cast<int>(expert), static_cast<int64_t>(capacity)});
+  }
+  return experts;
+}
+
+Result<PlannedProgram> ReadProgram(const Json& value, const std::string& name, int num_experts) {
+  NPUMOE_ASSIGN_OR_RETURN(const JsonObject json, JsonObject::From(value, name));
+  constexpr std::string_view kKnown[] = {"form", "experts"};
+  NPUMOE_RETURN_IF_ERROR(CheckFields(json, kKnown));
+  NPUMOE_ASSIGN_OR_RETURN(const std::string form_name, json.String("form"));
+  auto form = ParseGraphForm(form_name);
+  if (!form.ok()) return form.status().WithContext(name);
+  NPUMOE_ASSIGN_OR_RETURN(std::vector<PlannedExpert> experts, ReadExperts(json, num_experts));
+  if (*form != GraphForm::kDenseChains) {
+    for (const PlannedExpert& expert : experts) {
+      if (expert.capacity == experts.front().capacity) continue;
+      return InvalidInput(
+          fmt::format("{}: form {} gives all its experts one capacity, found {} and {}; use form C",
+                      name, form_name, experts.front().capacity, expert.capacity));
+    }
+  }
+  return PlannedProgram{*form, std::move(experts)};
+}
+
+Status CheckExpertsOnce(const LayerPlan& layer, const std::string& name, int num_experts) {
+  std::vector<bool> seen(static_cast<size_t>(num_experts));
+  for (const PlannedProgram& program : layer.programs) {
+    for (const PlannedExpert& expert : program.experts) {
+      const auto index = static_cast<size_t>(expert.expert);
+      if (seen[index]) {
+        return InvalidInput(fmt::format("{}: expert {} stands in it twice", name, expert.expert));
+      }
+      seen[index] = true;
+    }
+  }
+  return OkStatus();
+}
+
+Result<LayerPlan> ReadLayer(const Json& value, const std::string& name, const Plan& plan) {
+  NPUMOE_ASSIGN_OR_RETURN(const JsonObject json, JsonObject::From(value, name));
+  constexpr std::string_view kKnown[] = {"layer", "programs"};
+  NPUMOE_RETURN_IF_ERROR(CheckFields(json, kKnown));
+  const int64_t first = plan.layers.empty() ? 0 : plan.layers.back().layer + 1;
+  NPUMOE_ASSIGN_OR_RETURN(const int64_t index, json.Int("layer", 0, kMaxLayers - 1));
+  if (index < first) {
+    return json.FieldError("layer", fmt::format("layers must ascend, so at least {}", first));
+  }
+  LayerPlan layer;
+  layer.layer = static_cast<int>(index);
+  NPUMOE_ASSIGN_OR_RETURN(const Json* programs, json.Array("programs"));
+  for (const Json& program : *programs) {
+    NPUMOE_ASSIGN_OR_RETURN(
+        PlannedProgram read,
+        ReadProgram(program, fmt::format("{}: programs[{}]", name, layer.programs.size()),
+                    plan.num_experts));
+    layer.programs.push_back(std::move(read));
+  }
+  NPUMOE_RETURN_IF_ERROR(CheckExpertsOnce(layer, name, plan.num_experts));
+  return layer;
+}
+
+Status ReadLayers(const JsonObject& json, Plan& plan) {
+  NPUMOE_ASSIGN_OR_RETURN(const Json* layers, json.Array("layers"));
+  for (const Json& value : *layers) {
+    const std::string name = fmt::format("{}: layers[{}]", json.name(), plan.layers.size());
+    NPUMOE_ASSIGN_OR_RETURN(LayerPlan layer, ReadLayer(value, name, plan));
+    plan.layers.push_back(std::move(layer));
+  }
+  if (plan.ProgramCount() <= kMaxPrograms) return OkStatus();
+  return InvalidInput(fmt::format("{}: has {} programs, allowed are {}", json.name(),
+                                  plan.ProgramCount(), kMaxPrograms));
+}
+
+Status ReadChoices(const JsonObject& json, Plan& plan) {
+  NPUMOE_ASSIGN_OR_RETURN(const std::string strategy, json.String("strategy"));
+  NPUMOE_ASSIGN_OR_RETURN(const std::string objective, json.String("objective"));
+  NPUMOE_ASSIGN_OR_RETURN(const std::string overflow, json.String("overflow"));
+  const auto parsed_strategy = ParseStrategy(strategy);
+  const auto parsed_objective = ParseObjective(objective);
+  const auto parsed_overflow = ParseOverflowMode(overflow);
+  for (const Status& status :
+       {parsed_strategy.status(), parsed_objective.status(), parsed_overflow.status()}) {
+    if (!status.ok()) return status.WithContext(json.name());
+  }
+  plan.strategy = *parsed_strategy;
+  plan.objective = *parsed_objective;
+  plan.overflow = *parsed_overflow;
+  NPUMOE_ASSIGN_OR_RETURN(plan.min_npu_share, json.Number("min_npu_share", 0, 1));
+  return OkStatus();
+}
+
+Status ReadSizes(const JsonObject& json, Plan& plan) {
+  NPUMOE_ASSIGN_OR_RETURN(plan.chunk_tokens, ReadSize(json, "chunk_tokens", kMaxChunkTokens));
+  NPUMOE_ASSIGN_OR_RETURN(plan.hidden_size, ReadSize(json, "hidden_size", kMaxWidth));
+  NPUMOE_ASSIGN_OR_RETURN(plan.expert_intermediate_size,
+                          ReadSize(json, "expert_intermediate_size", kMaxWidth));
+  NPUMOE_ASSIGN_OR_RETURN(plan.num_experts, ReadSize(json, "num_experts", kMaxExperts));
+  NPUMOE_ASSIGN_OR_RETURN(plan.experts_per_token,
+                          ReadSize(json, "experts_per_token", plan.num_experts));
+  return OkStatus();
+}
+
+Status ReadOrigins(const JsonObject& json, Plan& plan) {
+  NPUMOE_ASSIGN_OR_RETURN(plan.model_hash, json.String("model_hash"));
+  NPUMOE_ASSIGN_OR_RETURN(plan.calibration_hash, json.String("calibration_hash"));
+  NPUMOE_ASSIGN_OR_RETURN(plan.profile_name, json.String("profile_name"));
+  NPUMOE_ASSIGN_OR_RETURN(plan.profile_hash, json.String("profile_hash"));
+  NPUMOE_ASSIGN_OR_RETURN(const Json* notes, json.Array("notes"));
+  for (const Json& note : *notes) {
+    if (!note.is_string()) return json.FieldError("notes", "a list of strings is needed");
+    plan.notes.push_back(note.get<std::string>());
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+std::string SerializePlan(const Plan& plan) {
+  std::string text = "{\n";
+  text += Field("version", Plan::kVersion);
+  text += Field("strategy", Name(plan.strategy));
+  text += Field("objective", Name(plan.objective));
+  text += Field("overflow", Name(plan.overflow));
+  text += Field("min_npu_share", plan.min_npu_share);
+  text += Field("chunk_tokens", plan.chunk_tokens);
+  text += Field("hidden_size", plan.hidden_size);
+  text += Field("expert_intermediate_size", plan.expert_intermediate_size);
+  text += Field("num_experts", plan.num_experts);
+  text += Field("experts_per_token", plan.experts_per_token);
+  text += Field("model_hash", plan.model_hash);
+  text += Field("calibration_hash", plan.calibration_hash);
+  text += Field("profile_name", plan.profile_name);
+  text += Field("profile_hash", plan.profile_hash);
+  text += Field("notes", plan.notes);
+  text += fmt::format("  \"predicted\": {},\n", PredictionText(plan.predicted));
+  text += fmt::format("  \"predicted_cpu\": {},\n", PredictionText(plan.predicted_cpu));
+  std::string layers;
+  for (const LayerPlan& layer : plan.layers) {
+    layers += (layers.empty() ? "\n" : ",\n") + LayerText(layer);
+  }
+  return text + fmt::format("  \"layers\": [{}\n  ]\n}}\n", layers);
+}
+
+Result<Plan> ParsePlan(std::string_view text, const std::string& name) {
+  NPUMOE_ASSIGN_OR_RETURN(const Json value, ParseJson(text, name));
+  NPUMOE_ASSIGN_OR_RETURN(const JsonObject json, JsonObject::From(value, name));
+  NPUMOE_RETURN_IF_ERROR(CheckVersion(json));
+  constexpr std::string_view kKnown[] = {"version",
+                                         "strategy",
+                                         "objective",
+                                         "overflow",
+                                         "min_npu_share",
+                                         "chunk_tokens",
+                                         "hidden_size",
+                                         "expert_intermediate_size",
+                                         "num_experts",
+                                         "model_hash",
+                                         "profile_name",
+                                         "profile_hash",
+                                         "experts_per_token",
+                                         "calibration_hash",
+                                         "notes",
+                                         "predicted",
+                                         "layers",
+                                         "predicted_cpu"};
+  NPUMOE_RETURN_IF_ERROR(CheckFields(json, kKnown));
+  Plan plan;
+  NPUMOE_RETURN_IF_ERROR(ReadChoices(json, plan));
+  NPUMOE_RETURN_IF_ERROR(ReadSizes(json, plan));
+  NPUMOE_RETURN_IF_ERROR(ReadOrigins(json, plan));
+  NPUMOE_ASSIGN_OR_RETURN(plan.predicted, ReadPrediction(json, "predicted"));
+  NPUMOE_ASSIGN_OR_RETURN(plan.predicted_cpu, ReadPrediction(json, "predicted_cpu"));
+  NPUMOE_RETURN_IF_ERROR(ReadLayers(json, plan));
+  return plan;
+}
+
+}  // namespace npumoe
