@@ -1,0 +1,86 @@
+#include "plan/lowering.h"
+
+#include <utility>
+
+#include "base/hash.h"
+#include "plan/fp16_weights.h"
+
+namespace npumoe {
+namespace {
+
+// Part of every program's key: rises whenever equal plans would give other bytes.
+constexpr int64_t kProgramFormatVersion = 1;
+
+// One matrix of an expert: [rows, columns] are what the plan makes of it.
+Result<WeightData> LowerWeight(const TensorView& weights, const Shape& shape, std::string what) {
+  if (weights.empty() || weights.shape != shape) {
+    return InvalidInput(what + ": has shape " +
+                        (weights.empty() ? "[]" : weights.shape.ToString()) +
+                        ", the plan was made for " + shape.ToString() +
+                        "; make a plan for this model with `npumoe plan`");
+  }
+  WeightData data;
+  data.produce = [weights, what = std::move(what)](std::span<std::byte> bytes) {
+    return WriteAsFp16(weights, what, bytes);
+  };
+  return data;
+}
+
+Result<ExpertSlot> LowerExpert(const Plan& plan, const LayerPlan& layer,
+                               const PlannedExpert& planned, const FfnWeights& weights) {
+  const std::string what =
+      "layer " + std::to_string(layer.layer) + ", expert " + std::to_string(planned.expert) + ", ";
+  const Shape inward{plan.expert_intermediate_size, plan.hidden_size};
+  const Shape outward{plan.hidden_size, plan.expert_intermediate_size};
+  ExpertSlot slot;
+  slot.expert = planned.expert;
+  slot.capacity = planned.capacity;
+  NPUMOE_ASSIGN_OR_RETURN(slot.gate, LowerWeight(weights.gate, inward, what + "gate"));
+  NPUMOE_ASSIGN_OR_RETURN(slot.up, LowerWeight(weights.up, inward, what + "up"));
+  NPUMOE_ASSIGN_OR_RETURN(slot.down, LowerWeight(weights.down, outward, what + "down"));
+  return slot;
+}
+
+}  // namespace
+
+GraphLimits LimitsOf(const ChipProfile& profile) {
+  GraphLimits limits;
+  limits.max_axis = profile.limits.max_axis;
+  limits.max_rank = profile.limits.max_rank;
+  limits.max_program_bytes = profile.limits.max_program_bytes;
+  limits.max_weight_file_bytes = profile.limits.max_weight_file_bytes;
+  limits.refused_ops = profile.limits.refused_ops;
+  return limits;
+}
+
+Result<Graph> LowerProgram(const Plan& plan, const LayerPlan& layer, const PlannedProgram& program,
+                           const std::vector<FfnWeights>& experts) {
+  std::vector<ExpertSlot> slots;
+  for (const PlannedExpert& planned : program.experts) {
+    if (planned.expert < 0 || static_cast<size_t>(planned.expert) >= experts.size()) {
+      return InvalidInput("layer " + std::to_string(layer.layer) + ": the plan names expert " +
+                          std::to_string(planned.expert) + ", the layer has " +
+                          std::to_string(experts.size()) +
+                          "; make a plan for this model with `npumoe plan`");
+    }
+    NPUMOE_ASSIGN_OR_RETURN(
+        ExpertSlot slot,
+        LowerExpert(plan, layer, planned, experts[static_cast<size_t>(planned.expert)]));
+    slots.push_back(std::move(slot));
+  }
+  return BuildExpertGraph(program.form, plan.hidden_size, plan.expert_intermediate_size, slots);
+}
+
+std::string ProgramKey(const Plan& plan, const LayerPlan& layer, const PlannedProgram& program) {
+  Hasher hasher;
+  hasher.Add(std::string_view("npumoe program")).Add(kProgramFormatVersion);
+  hasher.Add(std::string_view(plan.model_hash));
+  hasher.Add(int64_t{plan.hidden_size}).Add(int64_t{plan.expert_intermediate_size});
+  hasher.Add(int64_t{layer.layer}).Add(std::string_view(Name(program.form)));
+  for (const PlannedExpert& expert : program.experts) {
+    hasher.Add(int64_t{expert.expert}).Add(expert.capacity);
+  }
+  return hasher.Hex();
+}
+
+}  // namespace npumoe

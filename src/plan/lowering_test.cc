@@ -1,0 +1,163 @@
+#include "plan/lowering.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "plan/sample_plan.h"
+
+namespace npumoe {
+namespace {
+
+constexpr int kHidden = 6;  // sizes of SamplePlan
+constexpr int kInner = 4;
+constexpr int kExperts = 8;
+
+// Eight experts whose weights tell which expert and matrix they are: expert + matrix / 4.
+class SampleExperts {
+ public:
+  SampleExperts() {
+    for (int expert = 0; expert < kExperts; ++expert) {
+      ffns_.push_back({Matrix(expert + 0.0f, {kInner, kHidden}),
+                       Matrix(expert + 0.25f, {kInner, kHidden}),
+                       Matrix(expert + 0.5f, {kHidden, kInner})});
+    }
+  }
+  std::vector<FfnWeights>& ffns() { return ffns_; }
+  std::vector<float>& values(size_t matrix) { return storage_[matrix]; }
+
+ private:
+  TensorView Matrix(float value, Shape shape) {
+    storage_[matrices_].assign(kHidden * kInner, value);
+    const auto* data = reinterpret_cast<const std::byte*>(storage_[matrices_++].data());
+    return {DType::kF32, shape, data};
+  }
+  std::vector<std::vector<float>> storage_{3 * kExperts};
+  size_t matrices_ = 0;
+  std::vector<FfnWeights> ffns_;
+};
+
+Result<Graph> Lower(const Plan& plan, size_t program, const std::vector<FfnWeights>& experts) {
+  return LowerProgram(plan, plan.layers[0], plan.layers[0].programs[program], experts);
+}
+
+// All weights of a graph as its writer would see them, in the order of their names.
+Result<std::vector<float>> Weights(const Graph& graph) {
+  std::vector<float> values;
+  for (const auto& [name, constant] : graph.constants) {
+    const auto* weight = std::get_if<WeightData>(&constant.value);
+    if (weight == nullptr) continue;
+    std::vector<uint16_t> bits(constant.spec.bytes() / 2);
+    NPUMOE_RETURN_IF_ERROR(weight->produce(std::as_writable_bytes(std::span(bits))));
+    for (const uint16_t value : bits) values.push_back(F32FromF16(value));
+  }
+  return values;
+}
+
+#define EXPECT_CONTAINS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
+
+TEST(Lowering, GivesEachExpertAnInputOfItsOwnCapacity) {
+  SampleExperts experts;
+  const auto graph = Lower(SamplePlan(), 0, experts.ffns());
+  ASSERT_TRUE(graph.ok()) << graph.status().message();
+  ASSERT_EQ(graph->inputs.size(), 2u);
+  EXPECT_EQ(graph->inputs[0].shape, Shape({1, kHidden, 1, 64}));
+  EXPECT_EQ(graph->inputs[1].shape, Shape({1, kHidden, 1, 48}));
+  EXPECT_EQ(graph->WeightBytes(), 2 * 3 * kHidden * kInner * 2);
+}
+
+TEST(Lowering, FillsProgramsWithTheirOwnExpertsOnly) {
+  SampleExperts experts;
+  const Plan plan = SamplePlan();
+  for (size_t program = 0; program < 2; ++program) {
+    const auto graph = Lower(plan, program, experts.ffns());
+    ASSERT_TRUE(graph.ok()) << graph.status().message();
+    const auto weights = Weights(*graph);
+    ASSERT_TRUE(weights.ok()) << weights.status().message();
+    for (const PlannedExpert& planned : plan.layers[0].programs[program].experts) {
+      for (const float matrix : {0.0f, 0.25f, 0.5f}) {
+        EXPECT_EQ(std::ranges::count(*weights, static_cast<float>(planned.expert) + matrix),
+                  kHidden * kInner);
+      }
+    }
+  }
+}
+
+TEST(Lowering, NamesTheWeightThatFp16CannotHold) {
+  SampleExperts experts;
+  experts.values(3 * 7 + 1)[5] = 1e6f;  // expert 7, up
+  const auto graph = Lower(SamplePlan(), 0, experts.ffns());
+  ASSERT_TRUE(graph.ok()) << graph.status().message();
+  const auto weights = Weights(*graph);
+  ASSERT_FALSE(weights.ok());
+  EXPECT_EQ(weights.status().code(), StatusCode::kNumeric);
+  EXPECT_CONTAINS(weights.status().message(), "layer 0, expert 7, up: weight 5 is 1000000");
+}
+
+TEST(Lowering, RefusesExpertsThatTheLayerDoesNotHave) {
+  SampleExperts experts;
+  experts.ffns().resize(7);
+  EXPECT_CONTAINS(Lower(SamplePlan(), 0, experts.ffns()).status().message(), "expert 7");
+  EXPECT_FALSE(Lower(SamplePlan(), 0, {}).ok());  // a dense layer
+}
+
+TEST(Lowering, RefusesWeightsOfAnotherShape) {
+  SampleExperts experts;
+  std::swap(experts.ffns()[3].gate, experts.ffns()[3].down);
+  const std::string text = Lower(SamplePlan(), 0, experts.ffns()).status().message();
+  EXPECT_CONTAINS(text, "layer 0, expert 3, gate");
+  EXPECT_CONTAINS(text, "[6, 4]");
+  EXPECT_CONTAINS(text, "[4, 6]");
+}
+
+TEST(Lowering, TakesItsLimitsFromTheProfile) {
+  ChipProfile profile;
+  profile.limits.max_axis = 100;
+  profile.limits.max_rank = 4;
+  profile.limits.max_program_bytes = 1000;
+  profile.limits.max_weight_file_bytes = 2000;
+  profile.limits.refused_ops = {"gather"};
+  const GraphLimits limits = LimitsOf(profile);
+  EXPECT_EQ(limits.max_axis, 100);
+  EXPECT_EQ(limits.max_rank, 4);
+  EXPECT_EQ(limits.max_program_bytes, 1000);
+  EXPECT_EQ(limits.max_weight_file_bytes, 2000);
+  EXPECT_EQ(limits.refused_ops, std::vector<std::string>{"gather"});
+}
+
+TEST(Lowering, KeysProgramsByEverythingThatTheirBytesDependOn) {
+  const Plan plan = SamplePlan();
+  const LayerPlan& layer = plan.layers[0];
+  const std::string key = ProgramKey(plan, layer, layer.programs[0]);
+  const auto key_with = [&](auto change) {
+    Plan other = plan;
+    LayerPlan other_layer = layer;
+    PlannedProgram program = layer.programs[0];
+    change(other, other_layer, program);
+    return ProgramKey(other, other_layer, program);
+  };
+  EXPECT_NE(key, key_with([](Plan& p, LayerPlan&, PlannedProgram&) { p.model_hash = "x"; }));
+  EXPECT_NE(key, key_with([](Plan& p, LayerPlan&, PlannedProgram&) { p.hidden_size = 8; }));
+  EXPECT_NE(key, key_with([](Plan&, LayerPlan& l, PlannedProgram&) { l.layer = 1; }));
+  EXPECT_NE(key, key_with([](Plan&, LayerPlan&, PlannedProgram& p) {
+              p.form = GraphForm::kGroupedConv;
+            }));
+  EXPECT_NE(key,
+            key_with([](Plan&, LayerPlan&, PlannedProgram& p) { p.experts[0].capacity = 16; }));
+  EXPECT_NE(key, key_with([](Plan&, LayerPlan&, PlannedProgram& p) { p.experts.pop_back(); }));
+}
+
+TEST(Lowering, KeepsAProgramsKeyWhenOnlyTheRestOfThePlanChanges) {
+  Plan plan = SamplePlan();
+  const LayerPlan layer = plan.layers[0];
+  const std::string key = ProgramKey(plan, layer, layer.programs[0]);
+  plan.chunk_tokens = 64;
+  plan.calibration_hash = "other";
+  plan.profile_hash = "other";
+  plan.layers.pop_back();
+  EXPECT_EQ(ProgramKey(plan, layer, layer.programs[0]), key);
+}
+
+}  // namespace
+}  // namespace npumoe
