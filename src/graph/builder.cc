@@ -146,7 +146,9 @@ std::string GraphBuilder::Flags(size_t count, bool value) {
 
 std::string GraphBuilder::Text(const std::string& value) {
   const std::string name = "text_" + value;
-  if (!graph_.constants.contains(name)) AddConstant({name, {}, {}}, value);
+  TensorSpec spec;  // a text has no element type; the default one stands for it
+  spec.name = name;
+  if (!graph_.constants.contains(name)) AddConstant(spec, value);
   return name;
 }
 

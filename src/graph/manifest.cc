@@ -95,7 +95,8 @@ std::string ManifestText(const std::string& content_hash) {
                           {{root, Item("model.mlmodel", kModelPath, "CoreML Model Specification")},
                            {weights, Item("weights", kWeightsPath, "CoreML Model Weights")}}},
                          {"rootModelIdentifier", root}};
-  return manifest.dump(2) + "\n";
+  // Four spaces: coremltools rewrites manifests that it reads, and so changes nothing.
+  return manifest.dump(4) + "\n";
 }
 
 Result<PackagePaths> ReadManifest(const fs::path& package) {

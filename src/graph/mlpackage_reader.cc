@@ -1,4 +1,8 @@
 #include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/stubs/common.h>
+#if GOOGLE_PROTOBUF_VERSION < 4022000
+#include <google/protobuf/stubs/logging.h>
+#endif
 
 #include <optional>
 #include <set>
@@ -40,6 +44,9 @@ Result<coreml::Model> ReadModel(const fs::path& path) {
                                                 static_cast<int>(bytes.size()));
   stream.SetTotalBytesLimit(static_cast<int>(kMaxModelBytes));
   stream.SetRecursionLimit(kMaxNesting);
+#if GOOGLE_PROTOBUF_VERSION < 4022000  // later ones log through a library that is silent here
+  const google::protobuf::LogSilencer silencer;  // our message is enough
+#endif
   coreml::Model model;
   if (bytes.empty() || !model.ParseFromCodedStream(&stream) || !stream.ConsumedEntireMessage()) {
     return InvalidInput(path.string() + ": the " + std::to_string(bytes.size()) +
