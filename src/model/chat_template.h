@@ -3,7 +3,7 @@
 //
 // Templates are recognised, not interpreted: no Jinja engine runs on input from the world. The
 // ChatML family (Qwen3's thinking switch and tools included) is known; an unknown template is an
-// error that names --chat-template.
+// error that names --chat-template. The formats, one file each, are in chat/.
 #pragma once
 
 #include <cstdint>
@@ -20,16 +20,16 @@ namespace npumoe {
 class Tokenizer;
 
 struct ChatMessage {
-  std::string role;  // "system", "user", "assistant", "tool"
-  std::string content;
-  std::optional<std::string> reasoning_content;
-  std::string tool_calls_json;  // a JSON array as text, or empty
+  std::string role = {};  // "system", "user", "assistant", "tool"
+  std::string content = {};
+  std::optional<std::string> reasoning_content = {};
+  std::string tool_calls_json = {};  // a JSON array as text, or empty
 };
 
 struct ChatOptions {
   bool add_generation_prompt = true;
-  std::optional<bool> enable_thinking;  // none: the template's own default
-  std::string tools_json;               // a JSON array as text, or empty
+  std::optional<bool> enable_thinking = {};  // none: the template's own default
+  std::string tools_json = {};               // a JSON array as text, or empty
 };
 
 // One piece of a rendered prompt: control text is parsed for special tokens, the rest never is.
@@ -51,6 +51,8 @@ class ChatTemplate {
   // The segments joined: what the reference template renders.
   Result<std::string> RenderText(const std::vector<ChatMessage>& messages,
                                  const ChatOptions& options) const;
+  // The ids of the joined text, in which special tokens count only inside control segments:
+  // `<|im_end|>` typed by a user stays text and ends no turn.
   Result<std::vector<int32_t>> Encode(const Tokenizer& tokenizer,
                                       const std::vector<ChatMessage>& messages,
                                       const ChatOptions& options) const;
