@@ -24,16 +24,21 @@ class CostModel {
   double NpuExpertMs(int64_t capacity) const;
   // `rows` rows of one expert on the CPU, gather and combine included; 0 for no rows.
   double CpuExpertMs(int64_t rows) const;
-  // Gather into and combine out of NPU buffers, for `assignments` rows.
-  double DispatchMs(int64_t assignments) const;
+  // Gather into and combine out of NPU buffers, for `assignments` rows; linear in them.
+  double GatherMs(int64_t assignments) const;
+  double CombineMs(int64_t assignments) const;
+  double DispatchMs(int64_t assignments) const;  // both
   // Norms, attention with `history` earlier tokens, router of one layer over `tokens`.
   double AttentionAndRouterMs(int64_t tokens, int64_t history) const;
   double DenseFfnMs(int64_t tokens) const;
   double HeadMs() const;  // last row's logits
+  // Power of each active engine times its busy time, plus idle power times the elapsed time.
   double EnergyJ(double elapsed_ms, double cpu_busy_ms, double npu_energy_j) const;
+  int64_t ExpertProgramBytes() const;  // weights of one expert in a program (fp16)
 
   const ChipProfile& profile() const { return profile_; }
   const ModelConfig& config() const { return config_; }
+  double weight_bytes_cpu() const { return weight_bytes_cpu_; }
 
  private:
   ModelConfig config_;

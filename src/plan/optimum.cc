@@ -1,0 +1,197 @@
+#include "plan/optimum.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "plan/capacity.h"
+#include "plan/layer_optimum.h"
+#include "plan/predict.h"
+#include "plan/program_budget.h"
+#include "plan/program_limits.h"
+
+namespace npumoe {
+namespace {
+
+// Rewards for NPU rows, from the first power of two that reaches the wanted share (in units of
+// the score per row), then bisected so often.
+constexpr double kFirstReward = 1e-7;
+constexpr int kDoublings = 40;
+constexpr int kBisections = 8;
+
+// A whole-model solution: levels per layer and the programs each layer may use.
+struct Solution {
+  std::vector<LayerSolution> layers;
+  std::vector<int> programs;
+};
+
+class Optimizer {
+ public:
+  explicit Optimizer(const PlanningProblem& problem) : problem_(problem) {
+    const ModelConfig& config = problem.costs.config();
+    const ChipProfile& profile = problem.costs.profile();
+    form_ = SingleForm(config, profile);
+    if (form_) per_program_ = ExpertsPerProgram(config, profile, *form_);
+    if (form_ != GraphForm::kDenseChains) per_program_ = std::min(per_program_, 1);
+    budget_ = MaxPrograms(config, profile, per_program_);
+    for (const LayerLoads& loads : problem.samples) {
+      layers_.emplace_back(problem.row_costs, loads, per_program_);
+    }
+  }
+
+  // The relaxed optimum for a reward: sweep and program budget, no local search.
+  Solution Sweep(double reward) const {
+    Solution solution;
+    std::vector<std::vector<LayerSolution>> candidates;
+    std::vector<std::vector<double>> curves;
+    for (const LayerProblem& layer : layers_) {
+      candidates.push_back(
+          SweepMultiplier(layer, Weights(reward), MostPrograms(layer), PlannerMultipliers()));
+      std::vector<double>& curve = curves.emplace_back();
+      for (const LayerSolution& candidate : candidates.back()) curve.push_back(candidate.score);
+    }
+    solution.programs = ShareOutPrograms(curves, budget_);
+    for (size_t l = 0; l < layers_.size(); ++l) {
+      solution.layers.push_back(candidates[l][static_cast<size_t>(solution.programs[l])]);
+    }
+    return solution;
+  }
+
+  // The same, every layer improved by local search.
+  Solution Improve(Solution solution, double reward,
+                   const std::vector<std::vector<LayerPlan>>& starts) const {
+    for (size_t l = 0; l < layers_.size(); ++l) {
+      std::vector<LayerSolution> from = {solution.layers[l]};
+      for (const std::vector<LayerPlan>& start : starts) AddStart(start[l], l, solution, from);
+      solution.layers[l] = SolveLayer(layers_[l], Weights(reward), solution.programs[l], from);
+    }
+    return solution;
+  }
+
+  std::vector<LayerPlan> Packed(const Solution& solution) const {
+    std::vector<LayerPlan> plans;
+    for (size_t l = 0; l < layers_.size(); ++l) {
+      plans.push_back(PackLayer(problem_.model_layers[l], solution.layers[l]));
+    }
+    return plans;
+  }
+
+  double Share(const Solution& solution) const {
+    Plan plan;
+    plan.layers = Packed(solution);
+    return NpuShare(CountCalibrated(plan, problem_.loads));
+  }
+
+  // Residents take the largest load of the calibration, so that the share is what residency
+  // alone allows.
+  void Cover(Solution& solution) const {
+    for (size_t l = 0; l < layers_.size(); ++l) {
+      for (int expert = 0; expert < layers_[l].experts(); ++expert) {
+        int& level = solution.layers[l].levels[static_cast<size_t>(expert)];
+        if (level > 0) level = layers_[l].MaxLevel(expert);
+      }
+    }
+  }
+
+ private:
+  ScoreWeights Weights(double reward) const {
+    ScoreWeights weights = problem_.weights;
+    weights.row_reward = reward;
+    return weights;
+  }
+
+  int MostPrograms(const LayerProblem& layer) const {
+    int residents = 0;
+    for (int expert = 0; expert < layer.experts(); ++expert)
+      residents += layer.MaxLevel(expert) > 0;
+    if (per_program_ == 0) return 0;
+    return static_cast<int>(std::min<int64_t>(layer.Programs(residents), budget_));
+  }
+
+  void AddStart(const LayerPlan& plan, size_t l, const Solution& solution,
+                std::vector<LayerSolution>& from) const {
+    const LayerProblem& layer = layers_[l];
+    LayerSolution start;
+    start.levels.assign(static_cast<size_t>(layer.experts()), 0);
+    int residents = 0;
+    for (const PlannedProgram& program : plan.programs) {
+      for (const PlannedExpert& expert : program.experts) {
+        const int level = std::min(static_cast<int>(expert.capacity / problem_.row_costs.quantum),
+                                   layer.MaxLevel(expert.expert));
+        start.levels[static_cast<size_t>(expert.expert)] = level;
+        residents += level > 0;
+      }
+    }
+    if (residents == 0 || layer.Programs(residents) > solution.programs[l]) return;
+    start.score = LayerScore(layer, problem_.weights, start.levels).Score();
+    if (start.score < from.front().score) from.push_back(std::move(start));
+  }
+
+  // Residents by capacity, largest first, in programs of nearly equal counts: the cold ones share
+  // a program, which is not launched for a chunk that asks for none of them.
+  LayerPlan PackLayer(int model_layer, const LayerSolution& solution) const {
+    std::vector<PlannedExpert> residents;
+    for (size_t e = 0; e < solution.levels.size(); ++e) {
+      const int64_t capacity = solution.levels[e] * problem_.row_costs.quantum;
+      if (capacity > 0) residents.push_back({static_cast<int>(e), capacity});
+    }
+    std::stable_sort(residents.begin(), residents.end(),
+                     [](const auto& a, const auto& b) { return a.capacity > b.capacity; });
+    LayerPlan plan{model_layer, {}};
+    if (residents.empty()) return plan;
+    const size_t most = static_cast<size_t>(per_program_);
+    const size_t programs = (residents.size() + most - 1) / most;
+    for (size_t p = 0; p < programs; ++p) {
+      const auto begin =
+          residents.begin() + static_cast<ptrdiff_t>(p * residents.size() / programs);
+      const auto end =
+          residents.begin() + static_cast<ptrdiff_t>((p + 1) * residents.size() / programs);
+      plan.programs.push_back({*form_, {begin, end}});
+    }
+    return plan;
+  }
+
+  const PlanningProblem& problem_;
+  std::optional<GraphForm> form_;
+  int per_program_ = 0;
+  int64_t budget_ = 0;
+  std::vector<LayerProblem> layers_;
+};
+
+// The smallest reward per NPU row with which the sweep reaches the wanted share.
+std::optional<double> RewardFor(const Optimizer& optimizer, double share) {
+  double low = 0;
+  double high = kFirstReward;
+  for (int i = 0; optimizer.Share(optimizer.Sweep(high)) < share; ++i) {
+    if (i == kDoublings) return std::nullopt;
+    low = high;
+    high *= 2;
+  }
+  for (int i = 0; i < kBisections; ++i) {
+    const double middle = (low + high) / 2;
+    (optimizer.Share(optimizer.Sweep(middle)) < share ? low : high) = middle;
+  }
+  return high;
+}
+
+}  // namespace
+
+StrategyPlan PlanOptimum(const PlanningProblem& problem,
+                         const std::vector<std::vector<LayerPlan>>& starts) {
+  const Optimizer optimizer(problem);
+  const double wanted = problem.options.min_npu_share;
+  Solution solution = optimizer.Improve(optimizer.Sweep(0), 0, starts);
+  if (optimizer.Share(solution) >= wanted) return {optimizer.Packed(solution), {}};
+  if (const std::optional<double> reward = RewardFor(optimizer, wanted)) {
+    const Solution swept = optimizer.Sweep(*reward);
+    solution = optimizer.Improve(swept, *reward, {});
+    if (optimizer.Share(solution) < wanted) solution = swept;
+    return {optimizer.Packed(solution), {}};
+  }
+  solution = optimizer.Sweep(1e6);
+  optimizer.Cover(solution);
+  return {optimizer.Packed(solution), {}};
+}
+
+}  // namespace npumoe

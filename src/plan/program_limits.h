@@ -1,0 +1,31 @@
+// Limits of a profile, in the planner's units: experts per program, programs of the process.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "model/config.h"
+#include "npu/profile.h"
+#include "plan/plan.h"
+
+namespace npumoe {
+
+bool TakesForm(const ChipProfile& profile, GraphForm form);
+
+// Experts of this model that fit into one program: bytes of the program and of its weight file,
+// axes of form A (channels G * H and G * I). 0: not even one.
+int ExpertsPerProgram(const ModelConfig& config, const ChipProfile& profile, GraphForm form);
+
+// The form for programs whose experts share one capacity (tiers+groups, paper): A, else C.
+std::optional<GraphForm> GroupForm(const ModelConfig& config, const ChipProfile& profile);
+// The form for programs of one expert: C, else A.
+std::optional<GraphForm> SingleForm(const ModelConfig& config, const ChipProfile& profile);
+
+// Programs that may be loaded at once with `experts_per_program` each: the process's limit and
+// the share of memory that weights in programs may take.
+int64_t MaxPrograms(const ModelConfig& config, const ChipProfile& profile,
+                    int64_t experts_per_program);
+int64_t MaxResidentExperts(const ModelConfig& config, const ChipProfile& profile);
+
+}  // namespace npumoe

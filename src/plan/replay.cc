@@ -1,0 +1,176 @@
+#include "plan/replay.h"
+
+#include <algorithm>
+#include <string>
+
+#include "base/check.h"
+
+namespace npumoe {
+
+Replay::Replay(const Plan& plan, const CostModel& costs) : plan_(&plan), costs_(&costs) {
+  const ModelConfig& config = costs.config();
+  const LayerPlan dense;
+  size_t next = 0;
+  for (int layer = 0; layer < config.num_layers; ++layer) {
+    const bool moe = next < plan.layers.size() && plan.layers[next].layer == layer;
+    const LayerPlan& planned = moe ? plan.layers[next] : dense;
+    LayerModel model{
+        moe ? static_cast<int>(next) : -1, LayerDispatch(planned, config.moe.num_experts), {}};
+    for (const PlannedProgram& program : planned.programs) {
+      model.at_capacity.push_back(costs.LaunchAtCapacity(program));
+    }
+    layers_.push_back(std::move(model));
+    if (moe) ++next;
+  }
+  NPUMOE_CHECK(next == plan.layers.size());
+  for (int64_t rows = 0; rows <= plan.chunk_tokens; ++rows) {
+    cpu_expert_ms_.push_back(costs.CpuExpertMs(rows));
+  }
+}
+
+double Replay::CpuExpertMs(int64_t rows) const {
+  const auto index = static_cast<size_t>(rows);
+  return index < cpu_expert_ms_.size() ? cpu_expert_ms_[index] : costs_->CpuExpertMs(rows);
+}
+
+// The state of one run.
+class ReplayRun {
+ public:
+  ReplayRun(const Replay& replay, std::span<const ChunkSpan> chunks, const LoadsOf& loads_of,
+            TimelineMode mode)
+      : replay_(replay),
+        chunks_(chunks),
+        loads_of_(loads_of),
+        mode_(mode),
+        in_flight_(chunks.size()) {}
+
+  SimulationResult Run() {
+    constexpr int kChunksInFlight = 2;
+    Schedule schedule(static_cast<int>(chunks_.size()), static_cast<int>(replay_.layers_.size()),
+                      kChunksInFlight);
+    const auto launches_done = [&](int chunk) {
+      return in_flight_[static_cast<size_t>(chunk)].launches_end_ms <= cpu_ms_;
+    };
+    while (const std::optional<Step> step = schedule.Next(launches_done)) {
+      Do(*step);
+      schedule.Finished(*step);
+    }
+    if (!chunks_.empty()) Spend(replay_.costs_->HeadMs(), "head", LastStep());
+    result_.time_ms = cpu_ms_;
+    result_.energy_j = replay_.costs_->EnergyJ(result_.time_ms, result_.cpu_busy_ms, npu_energy_j_);
+    return std::move(result_);
+  }
+
+ private:
+  struct InFlight {  // of one chunk in its present layer
+    double launches_end_ms = 0;
+    double cpu_experts_ms = 0;
+    int64_t filled_rows = 0;
+  };
+
+  Step LastStep() const {
+    return {static_cast<int>(chunks_.size()) - 1, static_cast<int>(replay_.layers_.size()) - 1,
+            Stage::kCombine};
+  }
+
+  void Do(const Step& step) {
+    InFlight& chunk = in_flight_[static_cast<size_t>(step.chunk)];
+    switch (step.stage) {
+      case Stage::kAttention:
+        Attend(step, chunk);
+        break;
+      case Stage::kCpuExperts:
+        Spend(chunk.cpu_experts_ms, "cpu experts", step);
+        break;
+      case Stage::kCombine:
+        cpu_ms_ = std::max(cpu_ms_, chunk.launches_end_ms);
+        Spend(replay_.costs_->CombineMs(chunk.filled_rows), "combine", step);
+        break;
+    }
+  }
+
+  // Attention, router, gather, submit; a dense layer ends with its FFN.
+  void Attend(const Step& step, InFlight& chunk) {
+    const ChunkSpan& span = chunks_[static_cast<size_t>(step.chunk)];
+    const int64_t tokens = span.end - span.begin;
+    const Replay::LayerModel& layer = replay_.layers_[static_cast<size_t>(step.layer)];
+    Spend(replay_.costs_->AttentionAndRouterMs(tokens, span.begin), "attention", step);
+    chunk = {};
+    if (layer.moe_layer < 0) {
+      Spend(replay_.costs_->DenseFfnMs(tokens), "dense ffn", step);
+      return;
+    }
+    filled_.resize(layer.dispatch.programs());
+    const std::span<const int32_t> loads =
+        loads_of_(static_cast<size_t>(step.chunk), static_cast<size_t>(layer.moe_layer));
+    const DispatchCounts counts = layer.dispatch.Count(
+        loads, span.place, replay_.plan_->overflow, filled_,
+        [&](size_t, int64_t rows) { chunk.cpu_experts_ms += replay_.CpuExpertMs(rows); });
+    chunk.filled_rows = counts.filled_rows;
+    Spend(replay_.costs_->GatherMs(counts.filled_rows), "gather", step);
+    for (size_t p = 0; p < filled_.size(); ++p) {
+      if (filled_[p] > 0) Launch(step, chunk, p, LaunchCostOf(layer, p, loads));
+    }
+    AddCounts(counts);
+  }
+
+  LaunchCost LaunchCostOf(const Replay::LayerModel& layer, size_t program,
+                          std::span<const int32_t> loads) const {
+    if (!replay_.costs_->profile().npu.cost_follows_rows) return layer.at_capacity[program];
+    const PlannedProgram& planned =
+        replay_.plan_->layers[static_cast<size_t>(layer.moe_layer)].programs[program];
+    std::vector<int64_t> rows;
+    for (const PlannedExpert& expert : planned.experts) {
+      rows.push_back(std::min<int64_t>(loads[static_cast<size_t>(expert.expert)], expert.capacity));
+    }
+    return replay_.costs_->Launch(planned, rows);
+  }
+
+  void Launch(const Step& step, InFlight& chunk, size_t program, const LaunchCost& cost) {
+    const double start_ms = std::max(npu_free_ms_, cpu_ms_);
+    npu_free_ms_ = start_ms + cost.total_ms();
+    chunk.launches_end_ms = npu_free_ms_;
+    result_.npu_busy_ms += cost.total_ms();
+    npu_energy_j_ += cost.energy_j;
+    if (mode_ == TimelineMode::kOmit) return;
+    result_.timeline.spans.push_back({Engine::kNpu, TimeSource::kModelled, step.chunk, step.layer,
+                                      "launch " + std::to_string(program), start_ms, npu_free_ms_});
+  }
+
+  void Spend(double ms, const char* what, const Step& step) {
+    if (ms <= 0) return;
+    if (mode_ == TimelineMode::kRecord) {
+      result_.timeline.spans.push_back({Engine::kCpu, TimeSource::kModelled, step.chunk, step.layer,
+                                        what, cpu_ms_, cpu_ms_ + ms});
+    }
+    cpu_ms_ += ms;
+    result_.cpu_busy_ms += ms;
+  }
+
+  void AddCounts(const DispatchCounts& counts) {
+    result_.counts.launches += counts.launches;
+    result_.counts.capacity_rows += counts.capacity_rows;
+    result_.counts.filled_rows += counts.filled_rows;
+    result_.counts.spilled_rows += counts.spilled_rows;
+    result_.counts.dropped_rows += counts.dropped_rows;
+    result_.counts.cpu_rows += counts.cpu_rows;
+  }
+
+  const Replay& replay_;
+  std::span<const ChunkSpan> chunks_;
+  const LoadsOf& loads_of_;
+  TimelineMode mode_;
+  std::vector<InFlight> in_flight_;  // [chunks]
+  std::vector<int64_t> filled_;      // [programs] of the layer at hand
+  double cpu_ms_ = 0;
+  double npu_free_ms_ = 0;
+  double npu_energy_j_ = 0;
+  SimulationResult result_;
+};
+
+SimulationResult Replay::Run(std::span<const ChunkSpan> chunks, const LoadsOf& loads_of,
+                             TimelineMode mode) const {
+  return ReplayRun(*this, chunks, loads_of, mode).Run();
+}
+
+}  // namespace npumoe

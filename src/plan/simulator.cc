@@ -1,0 +1,125 @@
+#include "plan/simulator.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "plan/replay.h"
+
+namespace npumoe {
+namespace {
+
+Status CheckTraceFits(const Plan& plan, const RoutingTrace& trace, size_t sequence) {
+  if (trace.num_experts != plan.num_experts || trace.experts_per_token != plan.experts_per_token) {
+    return InvalidInput(fmt::format(
+        "routing trace with {} experts, {} per token; the plan is for {} experts, {} per token",
+        trace.num_experts, trace.experts_per_token, plan.num_experts, plan.experts_per_token));
+  }
+  if (sequence >= trace.sequence_starts.size()) {
+    return InvalidInput(
+        fmt::format("routing trace: sequence {} of {}", sequence, trace.sequence_starts.size()));
+  }
+  const bool same_layers =
+      std::equal(plan.layers.begin(), plan.layers.end(), trace.layers.begin(), trace.layers.end(),
+                 [](const LayerPlan& a, const LayerRouting& b) { return a.layer == b.layer; });
+  if (!same_layers) {
+    return InvalidInput(
+        fmt::format("routing trace of {} MoE layers does not match the {} of the "
+                    "plan; record it with the model that the plan was made for",
+                    trace.layers.size(), plan.layers.size()));
+  }
+  return OkStatus();
+}
+
+// Loads [chunks][layers, experts] of a sequence cut into `chunks`.
+std::vector<std::vector<int32_t>> CountLoads(const RoutingTrace& trace, int64_t first_token,
+                                             std::span<const ChunkSpan> chunks) {
+  const auto experts = static_cast<size_t>(trace.num_experts);
+  const auto k = static_cast<size_t>(trace.experts_per_token);
+  std::vector<std::vector<int32_t>> loads;
+  for (const ChunkSpan& chunk : chunks) {
+    std::vector<int32_t>& counts = loads.emplace_back(trace.layers.size() * experts, 0);
+    const size_t begin = static_cast<size_t>(first_token + chunk.begin) * k;
+    const size_t end = static_cast<size_t>(first_token + chunk.end) * k;
+    for (size_t l = 0; l < trace.layers.size(); ++l) {
+      const std::vector<int32_t>& ids = trace.layers[l].ids;
+      for (size_t i = begin; i < end; ++i) ++counts[l * experts + static_cast<size_t>(ids[i])];
+    }
+  }
+  return loads;
+}
+
+// Predicted costs of the `tokens` of a last partial chunk in one MoE layer, where all experts are
+// asked equally often: the loads are not known before the chunk has been routed.
+double PartialOnCpuMs(const CostModel& costs, int64_t tokens) {
+  const MoeConfig& moe = costs.config().moe;
+  const double assignments = static_cast<double>(tokens) * moe.experts_per_token;
+  const double asked = std::min<double>(moe.num_experts, assignments);
+  const auto rows = static_cast<int64_t>(assignments / asked + 0.5);
+  return asked * costs.CpuExpertMs(rows);
+}
+
+// The launches at full capacity (static graphs compute every row), gather and combine, and the
+// experts that are CPU work in either case.
+double PartialOnNpuMs(const Plan& plan, const LayerPlan& layer, const CostModel& costs,
+                      int64_t tokens) {
+  double launches_ms = 0;
+  int64_t residents = 0;
+  for (const PlannedProgram& program : layer.programs) {
+    launches_ms += costs.LaunchAtCapacity(program).total_ms();
+    residents += static_cast<int64_t>(program.experts.size());
+  }
+  const double resident_share = static_cast<double>(residents) / plan.num_experts;
+  const double cpu_ms = (1 - resident_share) * PartialOnCpuMs(costs, tokens);
+  const auto rows = static_cast<int64_t>(resident_share * static_cast<double>(tokens) *
+                                         costs.config().moe.experts_per_token);
+  return costs.DispatchMs(rows) + std::max(launches_ms, cpu_ms);
+}
+
+ChunkPlace PlaceOfPartial(const Plan& plan, const CostModel& costs, int64_t partial,
+                          int64_t whole) {
+  const double share_without =
+      plan.predicted.npu_share * static_cast<double>(whole) / static_cast<double>(whole + partial);
+  if (plan.min_npu_share > 0 && share_without < plan.min_npu_share) return ChunkPlace::kNpu;
+  double npu_ms = 0;
+  double cpu_ms = 0;
+  for (const LayerPlan& layer : plan.layers) {
+    if (layer.programs.empty()) continue;
+    npu_ms += PartialOnNpuMs(plan, layer, costs, partial);
+    cpu_ms += PartialOnCpuMs(costs, partial);
+  }
+  return npu_ms < cpu_ms ? ChunkPlace::kNpu : ChunkPlace::kCpu;
+}
+
+}  // namespace
+
+std::vector<ChunkSpan> CutIntoChunks(const Plan& plan, const CostModel& costs, int64_t tokens,
+                                     int64_t history) {
+  std::vector<ChunkSpan> chunks;
+  const bool has_programs = plan.ProgramCount() > 0;
+  const ChunkPlace place = has_programs ? ChunkPlace::kNpu : ChunkPlace::kCpu;
+  int64_t done = 0;
+  for (; done + plan.chunk_tokens <= tokens; done += plan.chunk_tokens) {
+    chunks.push_back({history + done, history + done + plan.chunk_tokens, place});
+  }
+  if (done == tokens) return chunks;
+  chunks.push_back({history + done, history + tokens, place});
+  if (has_programs) chunks.back().place = PlaceOfPartial(plan, costs, tokens - done, done);
+  return chunks;
+}
+
+Result<SimulationResult> Simulate(const Plan& plan, const CostModel& costs,
+                                  const RoutingTrace& trace, size_t sequence) {
+  NPUMOE_RETURN_IF_ERROR(ValidateTrace(trace));
+  NPUMOE_RETURN_IF_ERROR(CheckTraceFits(plan, trace, sequence));
+  const auto [begin, end] = trace.Sequence(sequence);
+  const std::vector<ChunkSpan> chunks = CutIntoChunks(plan, costs, end - begin, 0);
+  const std::vector<std::vector<int32_t>> loads = CountLoads(trace, begin, chunks);
+  const auto experts = static_cast<size_t>(trace.num_experts);
+  const LoadsOf loads_of = [&](size_t chunk, size_t layer) {
+    return std::span(loads[chunk]).subspan(layer * experts, experts);
+  };
+  return Replay(plan, costs).Run(chunks, loads_of, TimelineMode::kRecord);
+}
+
+}  // namespace npumoe
