@@ -100,7 +100,7 @@ void GatherAndSubmit(LayerContext& context, NpuExecutor& npu, int layer, ChunkRo
     }
     launch.program->RowsPerInput(launch.slots, launch.rows);
   }
-  npu.Submit(launch, context.timeline->now_ms());
+  npu.Submit(launch, *context.timeline);
 }
 
 // The rows of a failed launch become CPU work.

@@ -54,6 +54,7 @@ NpuExecutor::NpuExecutor(const Plan& plan, const ChipProfile& profile,
       model_(std::move(model)),
       device_(device),
       options_(options),
+      max_requests_in_flight_(profile.limits.max_requests_in_flight),
       overflow_(options.overflow.value_or(plan.overflow)),
       costs_(model_->config, profile, ExpertWeightBytes(*model_)) {
   report_.device = device.info().description;

@@ -93,9 +93,12 @@ class NpuExecutor {
 
   // Gives the launch buffers. False: no memory; the launch is kFailed and counted.
   bool AcquireBuffers(Launch& launch);
-  // On failure the launch is kFailed and counted.
-  void Submit(Launch& launch, double now_ms);
-  // Collects, in order, what has finished; does not block. Whether `launch` is over.
+  // On failure the launch is kFailed and counted. Waits for an earlier launch where the device
+  // takes no more requests.
+  void Submit(Launch& launch, PrefillTimeline& timeline);
+  // Collects, in order, what has finished. Does not block, except on a device that models its
+  // time: its answer is computed on the spot, off the timeline, so that it cannot disturb the CPU
+  // work that is measured. Whether `launch` is over.
   bool Poll(const Launch& launch, PrefillTimeline& timeline);
   // Blocks until the launch is kDone or kFailed.
   void Await(const Launch& launch, PrefillTimeline& timeline);
@@ -141,6 +144,7 @@ class NpuExecutor {
   void PreallocateBuffers();
   // Launches (npu_executor_launch.cc).
   enum class Waiting { kPoll, kUntilDeadline };
+  bool IsFull() const;
   void CollectFront(Waiting waiting, PrefillTimeline* timeline);
   void Fail(Launch& launch, const std::string& what, const Status& failure);
   void Abandon(Launch& launch);
@@ -156,12 +160,14 @@ class NpuExecutor {
   std::shared_ptr<const Model> model_;
   Device& device_;
   NpuExecutorOptions options_;
+  int64_t max_requests_in_flight_;
   OverflowMode overflow_;
   CostModel costs_;
   std::map<int, LayerState> layers_;
   DeviceBufferPool buffers_;       // after the programs, so that buffers go before them
   std::deque<Launch*> in_flight_;  // in order of submission: the device does one at a time
   std::vector<Abandoned> abandoned_;
+  std::optional<TimeSource> time_source_;  // of the device; none before its first answer
   std::vector<DegradationEvent> events_;
   PlacementReport report_;
 };

@@ -63,8 +63,18 @@ bool NpuExecutor::AcquireBuffers(Launch& launch) {
   return status.ok();
 }
 
-void NpuExecutor::Submit(Launch& launch, double now_ms) {
-  launch.submitted_ms = now_ms;
+bool NpuExecutor::IsFull() const {
+  return max_requests_in_flight_ > 0 && !in_flight_.empty() &&
+         static_cast<int64_t>(in_flight_.size() + abandoned_.size()) >= max_requests_in_flight_;
+}
+
+void NpuExecutor::Submit(Launch& launch, PrefillTimeline& timeline) {
+  while (IsFull()) {
+    const Launch& oldest = *in_flight_.front();
+    Await(oldest, timeline);
+    timeline.WaitUntil(oldest.end_ms);
+  }
+  launch.submitted_ms = timeline.now_ms();
   launch.end_ms = 0;
   const auto request =
       device_.Submit({&launch.program->program(), launch.inputs, launch.outputs, launch.rows});
@@ -78,6 +88,8 @@ void NpuExecutor::Submit(Launch& launch, double now_ms) {
 }
 
 bool NpuExecutor::Poll(const Launch& launch, PrefillTimeline& timeline) {
+  if (launch.state == Launch::State::kSubmitted && !time_source_) return false;  // not known yet
+  if (time_source_ == TimeSource::kModelled) Await(launch, timeline);
   while (launch.state == Launch::State::kSubmitted) {
     const size_t before = in_flight_.size();
     CollectFront(Waiting::kPoll, &timeline);
@@ -116,11 +128,12 @@ void NpuExecutor::CollectFront(Waiting waiting, PrefillTimeline* timeline) {
   if (timeline != nullptr) {
     launch.end_ms = timeline->AddLaunch(launch.chunk, layer, program, launch.submitted_ms, *report);
   }
+  time_source_ = report->modelled ? TimeSource::kModelled : TimeSource::kMeasured;
+  report_.modelled = report->modelled;
   if (launch.purpose == Launch::Purpose::kVerify) return;
   PlacementOf(layer, program).npu_time_ms += report->time_ms;
   report_.npu_time_ms += report->time_ms;
   report_.npu_energy_j += report->energy_j;
-  report_.modelled = report->modelled;
 }
 
 void NpuExecutor::RejectOutput(Launch& launch) {

@@ -118,7 +118,7 @@ void VerifyOne(NpuExecutor& executor, NpuProgram& program, const VerifyOptions& 
                      this_thread);
     }
     program.RowsPerInput(launch.slots, launch.rows);
-    executor.Submit(launch, 0);
+    executor.Submit(launch, timeline);
     executor.Await(launch, timeline);
   }
   if (launch.state == Launch::State::kDone) {
