@@ -117,7 +117,19 @@ AddedTokenMatcher::Candidate AddedTokenMatcher::LongestAt(std::string_view text,
     if (end == text.size()) break;
     node = Child(node, text[end]);
   }
+  // As in the reference a refused match hides shorter ones, but not those of control text.
+  const bool starts_in_control = control != nullptr && control->begin <= begin;
+  if (!starts_in_control && best.refused_end > best.end) best.token = -1;
   return best;
+}
+
+// Where to go on when nothing at `begin` counts: behind what was refused, as in the reference,
+// but never beyond the beginning of the next control range.
+size_t AddedTokenMatcher::AfterRefused(const Candidate& refused, size_t begin,
+                                       const TextRange* control) {
+  const size_t next = std::max(refused.refused_end, begin + 1);
+  if (control == nullptr) return next;
+  return control->begin > begin ? std::min(next, control->begin) : begin + 1;
 }
 
 bool AddedTokenMatcher::IsSingleWord(std::string_view text, size_t begin, size_t end) const {
@@ -126,10 +138,18 @@ bool AddedTokenMatcher::IsSingleWord(std::string_view text, size_t begin, size_t
   return end == text.size() || !is_word_at(end);
 }
 
+AddedTokenMatch AddedTokenMatcher::WithStripped(std::string_view text, const Candidate& found,
+                                                size_t begin, size_t last_end) const {
+  const AddedToken& token = tokens_[static_cast<size_t>(found.token)];
+  AddedTokenMatch match{begin, found.end, token.id};
+  if (token.strip_left) match.begin = SkipWhiteSpaceBack(text, begin, last_end);
+  if (token.strip_right) match.end = SkipWhiteSpace(text, found.end);
+  return match;
+}
+
 std::vector<AddedTokenMatch> AddedTokenMatcher::Find(std::string_view text,
                                                      std::span<const TextRange> control) const {
   std::vector<AddedTokenMatch> matches;
-  size_t last_end = 0;
   auto range = control.begin();  // the first that does not end before the current place
   for (size_t begin = 0; begin < text.size();) {
     if (first_nodes_[static_cast<uint8_t>(text[begin])] < 0) {
@@ -137,30 +157,16 @@ std::vector<AddedTokenMatch> AddedTokenMatcher::Find(std::string_view text,
       continue;
     }
     while (range != control.end() && range->end <= begin) ++range;
-    const TextRange* control_range = range == control.end() ? nullptr : &*range;
-    const bool starts_in_control = control_range != nullptr && control_range->begin <= begin;
-    const Candidate found = LongestAt(text, begin, control_range);
-    // As in the reference a refused match also hides what lies inside it, but never what the
-    // next control range holds.
-    const bool is_hidden = !starts_in_control && found.refused_end > found.end;
-    if (found.token < 0 || is_hidden) {
-      size_t next = std::max(found.refused_end, begin + 1);
-      if (control_range != nullptr && control_range->begin > begin) {
-        next = std::min(next, control_range->begin);
-      }
-      begin = starts_in_control ? begin + 1 : next;
+    const TextRange* next_control = range == control.end() ? nullptr : &*range;
+    const Candidate found = LongestAt(text, begin, next_control);
+    if (found.token < 0) {
+      begin = AfterRefused(found, begin, next_control);
       continue;
     }
-    const AddedToken& token = tokens_[static_cast<size_t>(found.token)];
-    if (token.single_word && !IsSingleWord(text, begin, found.end)) {
-      begin = found.end;
-      continue;
+    const bool must_stand_alone = tokens_[static_cast<size_t>(found.token)].single_word;
+    if (!must_stand_alone || IsSingleWord(text, begin, found.end)) {
+      matches.push_back(WithStripped(text, found, begin, matches.empty() ? 0 : matches.back().end));
     }
-    AddedTokenMatch match{begin, found.end, token.id};
-    if (token.strip_left) match.begin = SkipWhiteSpaceBack(text, begin, last_end);
-    if (token.strip_right) match.end = SkipWhiteSpace(text, found.end);
-    matches.push_back(match);
-    last_end = match.end;
     begin = found.end;
   }
   return matches;

@@ -28,8 +28,10 @@ class AddedTokenMatcher {
   // `content` of each token is the text that is looked for (normalized where that applies).
   explicit AddedTokenMatcher(const std::vector<AddedToken>& tokens);
 
-  // Matches in ascending order. `control`: ascending, disjoint ranges of `text` inside of which
-  // special tokens count; others count everywhere.
+  // Matches in the order of their places; a match begins before the end of the last one where
+  // that one swallowed white space which is a token itself, as in the reference. `control`:
+  // ascending, disjoint ranges of `text` inside of which special tokens count; others count
+  // everywhere.
   std::vector<AddedTokenMatch> Find(std::string_view text,
                                     std::span<const TextRange> control) const;
 
@@ -50,7 +52,11 @@ class AddedTokenMatcher {
 
   int32_t Child(int32_t node, char byte) const;
   void Insert(int32_t token);
+  // `control`: the first range that does not end before `begin`, or null.
   Candidate LongestAt(std::string_view text, size_t begin, const TextRange* control) const;
+  static size_t AfterRefused(const Candidate& refused, size_t begin, const TextRange* control);
+  AddedTokenMatch WithStripped(std::string_view text, const Candidate& found, size_t begin,
+                               size_t last_end) const;
   bool IsSingleWord(std::string_view text, size_t begin, size_t end) const;
 
   std::vector<AddedToken> tokens_;

@@ -10,8 +10,8 @@
 namespace npumoe {
 namespace {
 
-// Pieces up to this length are merged by scanning all pairs; beyond it the heap is faster.
-// Measured with tokenizer_bench on prose and code: flat between 24 and 64.
+// Pieces up to this length are merged by scanning all pairs, which is quick for a word; longer
+// ones by a heap, which does not become quadratic. Chosen: longer than nearly every word.
 constexpr size_t kShortPieceBytes = 32;
 
 constexpr uint32_t kNoRank = std::numeric_limits<uint32_t>::max();
@@ -26,6 +26,18 @@ Result<int32_t> FindMergeToken(const IdsBySpelling& ids, const std::string& toke
                         "' is not a token of model.vocab");
   }
   return found->second;
+}
+
+Status FillMerges(const BpeSpec& spec, const IdsBySpelling& ids, const std::string& name,
+                  MergeTable* merges) {
+  for (size_t rank = 0; rank < spec.merges.size(); ++rank) {
+    const auto& [left, right] = spec.merges[rank];
+    NPUMOE_ASSIGN_OR_RETURN(const int32_t left_id, FindMergeToken(ids, left, rank, name));
+    NPUMOE_ASSIGN_OR_RETURN(const int32_t right_id, FindMergeToken(ids, right, rank, name));
+    NPUMOE_ASSIGN_OR_RETURN(const int32_t merged, FindMergeToken(ids, left + right, rank, name));
+    merges->Put(left_id, right_id, {static_cast<uint32_t>(rank), merged});
+  }
+  return OkStatus();
 }
 
 size_t HashOf(std::string_view piece) { return std::hash<std::string_view>{}(piece); }
@@ -51,13 +63,7 @@ Result<BpeModel> BpeModel::Build(const BpeSpec& spec, const std::string& name) {
                        "' is set and not every byte is a token of model.vocab; only byte-level "
                        "vocabularies with all 256 bytes are supported");
   }
-  for (size_t rank = 0; rank < spec.merges.size(); ++rank) {
-    const auto& [left, right] = spec.merges[rank];
-    NPUMOE_ASSIGN_OR_RETURN(const int32_t left_id, FindMergeToken(ids, left, rank, name));
-    NPUMOE_ASSIGN_OR_RETURN(const int32_t right_id, FindMergeToken(ids, right, rank, name));
-    NPUMOE_ASSIGN_OR_RETURN(const int32_t merged, FindMergeToken(ids, left + right, rank, name));
-    model.merges_.Put(left_id, right_id, {static_cast<uint32_t>(rank), merged});
-  }
+  NPUMOE_RETURN_IF_ERROR(FillMerges(spec, ids, name, &model.merges_));
   return model;
 }
 
@@ -81,27 +87,31 @@ Status BpeModel::Encode(std::string_view piece, BpeWorkspace* workspace,
     }
   }
   if (!has_all_bytes_) NPUMOE_RETURN_IF_ERROR(CheckBytes(piece));
-  BpeWorkspace::CachedPiece* cached = nullptr;
-  if (piece.size() <= std::tuple_size_v<decltype(BpeWorkspace::CachedPiece::text)>) {
-    cached = &workspace->cache_[HashOf(piece) % BpeWorkspace::kCacheEntries];
-    if (std::string_view(cached->text.data(), cached->bytes) == piece) {
-      ids->insert(ids->end(), cached->ids.begin(), cached->ids.begin() + cached->count);
-      return OkStatus();
-    }
-  }
-  const size_t begin = ids->size();
-  if (piece.size() <= kShortPieceBytes) {
+  if (piece.size() <= BpeWorkspace::kCachedBytes) {
+    EncodeCached(piece, workspace, ids);
+  } else if (piece.size() <= kShortPieceBytes) {
     MergeShort(piece, workspace, ids);
   } else {
     MergeLong(piece, workspace, ids);
   }
-  if (const size_t count = ids->size() - begin; cached && count <= cached->ids.size()) {
-    cached->bytes = static_cast<uint8_t>(piece.size());
-    cached->count = static_cast<uint8_t>(count);
-    std::memcpy(cached->text.data(), piece.data(), piece.size());
-    std::copy_n(ids->end() - static_cast<std::ptrdiff_t>(count), count, cached->ids.begin());
-  }
   return OkStatus();
+}
+
+void BpeModel::EncodeCached(std::string_view piece, BpeWorkspace* workspace,
+                            std::vector<int32_t>* ids) const {
+  auto& cached = workspace->cache_[HashOf(piece) % BpeWorkspace::kCacheEntries];
+  if (std::string_view(cached.text.data(), cached.bytes) == piece) {
+    ids->insert(ids->end(), cached.ids.begin(), cached.ids.begin() + cached.count);
+    return;
+  }
+  const size_t begin = ids->size();
+  MergeShort(piece, workspace, ids);
+  const size_t count = ids->size() - begin;
+  if (count > cached.ids.size()) return;
+  cached.bytes = static_cast<uint8_t>(piece.size());
+  cached.count = static_cast<uint8_t>(count);
+  std::memcpy(cached.text.data(), piece.data(), piece.size());
+  std::copy_n(ids->begin() + static_cast<std::ptrdiff_t>(begin), count, cached.ids.begin());
 }
 
 void BpeModel::MergeShort(std::string_view piece, BpeWorkspace* workspace,
@@ -140,6 +150,30 @@ void BpeModel::PushCandidate(int32_t position, BpeWorkspace* workspace) const {
   workspace->heap_.push_back({merge->rank, position, left.id, right.id, merge->id});
 }
 
+// Every byte as a symbol, linked to its neighbours.
+void BpeModel::FillSymbols(std::string_view piece, BpeWorkspace* workspace) const {
+  workspace->symbols_.clear();
+  const auto count = static_cast<int32_t>(piece.size());
+  for (int32_t i = 0; i < count; ++i) {
+    const auto byte = static_cast<uint8_t>(piece[static_cast<size_t>(i)]);
+    workspace->symbols_.push_back({byte_ids_[byte], i - 1, i + 1 < count ? i + 1 : -1});
+  }
+}
+
+// False: an earlier merge has changed one of the two symbols.
+bool BpeModel::Apply(const BpeWorkspace::Candidate& merge, BpeWorkspace* workspace) {
+  auto& symbols = workspace->symbols_;
+  auto& left = symbols[static_cast<size_t>(merge.position)];
+  if (left.gone || left.id != merge.left || left.next < 0) return false;
+  auto& right = symbols[static_cast<size_t>(left.next)];
+  if (right.id != merge.right) return false;
+  left.id = merge.merged;
+  left.next = right.next;
+  right.gone = true;
+  if (left.next >= 0) symbols[static_cast<size_t>(left.next)].previous = merge.position;
+  return true;
+}
+
 void BpeModel::MergeLong(std::string_view piece, BpeWorkspace* workspace,
                          std::vector<int32_t>* ids) const {
   using Candidate = BpeWorkspace::Candidate;
@@ -148,34 +182,22 @@ void BpeModel::MergeLong(std::string_view piece, BpeWorkspace* workspace,
   const auto worse = [](const Candidate& a, const Candidate& b) {
     return a.rank != b.rank ? a.rank > b.rank : a.position > b.position;
   };
-  symbols.clear();
+  FillSymbols(piece, workspace);
   heap.clear();
-  const auto count = static_cast<int32_t>(piece.size());
-  for (int32_t i = 0; i < count; ++i) {
-    const auto byte = static_cast<uint8_t>(piece[static_cast<size_t>(i)]);
-    symbols.push_back({byte_ids_[byte], i - 1, i + 1 < count ? i + 1 : -1});
-  }
-  for (int32_t i = 0; i < count; ++i) PushCandidate(i, workspace);
+  for (size_t i = 0; i < piece.size(); ++i) PushCandidate(static_cast<int32_t>(i), workspace);
   std::ranges::make_heap(heap, worse);
   const auto push = [&](int32_t position) {
     const size_t before = heap.size();
-    PushCandidate(position, workspace);
+    if (position >= 0) PushCandidate(position, workspace);
     if (heap.size() > before) std::ranges::push_heap(heap, worse);
   };
   while (!heap.empty()) {
     std::ranges::pop_heap(heap, worse);
     const Candidate best = heap.back();
     heap.pop_back();
-    auto& left = symbols[static_cast<size_t>(best.position)];
-    if (left.gone || left.id != best.left || left.next < 0) continue;  // overtaken
-    auto& right = symbols[static_cast<size_t>(left.next)];
-    if (right.id != best.right) continue;
-    left.id = best.merged;
-    left.next = right.next;
-    right.gone = true;
-    if (left.next >= 0) symbols[static_cast<size_t>(left.next)].previous = best.position;
+    if (!Apply(best, workspace)) continue;
     push(best.position);
-    if (left.previous >= 0) push(left.previous);
+    push(symbols[static_cast<size_t>(best.position)].previous);
   }
   for (int32_t i = 0; i >= 0; i = symbols[static_cast<size_t>(i)].next) {
     ids->push_back(symbols[static_cast<size_t>(i)].id);

@@ -25,12 +25,14 @@ class BpeWorkspace {
 
  private:
   friend class BpeModel;
-  // Measured on English prose: of pieces up to 15 bytes with up to 6 ids nearly all repeat.
+  // Chosen: 4,096 entries of 32 bytes stay in a core's second-level cache, and most words of
+  // prose have at most 14 bytes.
   static constexpr size_t kCacheEntries = 4096;
+  static constexpr size_t kCachedBytes = 14;
   struct CachedPiece {
     uint8_t bytes = 0;  // 0: empty
     uint8_t count = 0;
-    std::array<char, 14> text;
+    std::array<char, kCachedBytes> text;
     std::array<int32_t, 4> ids;
   };
   // A piece while it is merged: a linked list over its bytes.
@@ -65,9 +67,13 @@ class BpeModel {
  private:
   explicit BpeModel(size_t merge_count) : merges_(merge_count) {}
   Status CheckBytes(std::string_view piece) const;
+  void EncodeCached(std::string_view piece, BpeWorkspace* workspace,
+                    std::vector<int32_t>* ids) const;
   void MergeShort(std::string_view piece, BpeWorkspace* workspace, std::vector<int32_t>* ids) const;
   void MergeLong(std::string_view piece, BpeWorkspace* workspace, std::vector<int32_t>* ids) const;
+  void FillSymbols(std::string_view piece, BpeWorkspace* workspace) const;
   void PushCandidate(int32_t position, BpeWorkspace* workspace) const;
+  static bool Apply(const BpeWorkspace::Candidate& merge, BpeWorkspace* workspace);
 
   std::string name_;
   std::array<int32_t, 256> byte_ids_;  // -1: the vocabulary lacks the byte

@@ -133,6 +133,12 @@ TEST(HostileTokenizer, RefusesAddedTokensWithoutContentOrWithABadId) {
   }
 }
 
+TEST(HostileTokenizer, RefusesAddedTokensOfAbsurdLength) {
+  ExpectError(
+      LoadChanged([](Json& j) { j["added_tokens"][0]["content"] = std::string(1 << 20, 'x'); }),
+      StatusCode::kInvalidInput, {"added_tokens[0]", "'content'", "1024"});
+}
+
 TEST(HostileTokenizer, RefusesPatternsThatDoNotCompile) {
   const auto with_pattern = [](const std::string& pattern) {
     return LoadChanged([&](Json& j) {

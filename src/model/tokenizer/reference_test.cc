@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "model/tokenizer.h"
+#include "model/tokenizer/split_pattern.h"
 
 namespace npumoe {
 namespace {
@@ -77,6 +78,64 @@ TEST(TokenizerReference, OlmoGivesTheReferencesIdsAndTexts) {
   NPUMOE_NEEDS(kShared / "OLMo.vectors.jsonl");
   ExpectVectorsEqual(kShared / "allenai_gpt-neox-olmo-dolma-v1_5.tokenizer.json",
                      kShared / "OLMo.vectors.jsonl", 160);
+}
+
+// The demo's tokenizer.json with the fields that a line of variants.jsonl changes.
+std::string VariantText(const nlohmann::json& variant) {
+  auto json = nlohmann::json::parse(ReadAll(kSource / "models/demo/tokenizer.json"));
+  for (const auto& token : variant["added_tokens"]) json["added_tokens"].push_back(token);
+  json["pre_tokenizer"] = variant["pre_tokenizer"];
+  json["normalizer"] = variant["normalizer"];
+  json["model"]["ignore_merges"] = variant["ignore_merges"];
+  if (variant["merges"] == "text") {
+    for (auto& merge : json["model"]["merges"]) {
+      merge = merge[0].get<std::string>() + " " + merge[1].get<std::string>();
+    }
+  }
+  return json.dump();
+}
+
+// Added tokens with every flag, prefix spaces, several patterns, merges as text, no normalizer.
+TEST(TokenizerReference, VariantsOfTheDemoVocabularyGiveTheReferencesIdsAndTexts) {
+  std::ifstream variants(kSource / "tests/data/tokenizer/variants.jsonl");
+  size_t cases = 0;
+  for (std::string line; std::getline(variants, line);) {
+    const auto variant = nlohmann::json::parse(line);
+    const auto tokenizer = Tokenizer::FromJson(VariantText(variant), "variant");
+    ASSERT_TRUE(tokenizer.ok()) << tokenizer.status().message();
+    for (const auto& vector : variant["cases"]) {
+      const bool is_parsed = vector["special"] == "parse";
+      const auto ids = (*tokenizer)
+                           ->Encode(vector["text"].get<std::string>(),
+                                    is_parsed ? SpecialTokens::kParse : SpecialTokens::kAsText);
+      ASSERT_TRUE(ids.ok()) << ids.status().message();
+      ASSERT_EQ(*ids, vector["ids"].get<std::vector<int32_t>>()) << vector.dump();
+      ASSERT_EQ(*(*tokenizer)->Decode(*ids, DecodeSpecial::kKeep), vector["decoded"])
+          << vector.dump();
+      ++cases;
+    }
+  }
+  EXPECT_EQ(cases, 240u);
+}
+
+TEST(TokenizerReference, PatternsCutWhereTheReferencesEngineCuts) {
+  std::ifstream patterns(kSource / "tests/data/tokenizer/patterns.jsonl");
+  size_t cases = 0;
+  for (std::string line; std::getline(patterns, line); ++cases) {
+    const auto json = nlohmann::json::parse(line);
+    const auto split = SplitPattern::FromRegex(json["pattern"].get<std::string>(), "test");
+    ASSERT_TRUE(split.ok()) << split.status().message();
+    PatternWorkspace workspace;
+    std::vector<std::string> pieces;
+    const std::string text = json["text"].get<std::string>();
+    const Status status = split->Split(text, &workspace, [&](std::string_view piece) {
+      pieces.emplace_back(piece);
+      return OkStatus();
+    });
+    ASSERT_TRUE(status.ok()) << status.message();
+    ASSERT_EQ(pieces, json["pieces"].get<std::vector<std::string>>()) << line;
+  }
+  EXPECT_GT(cases, 200u);
 }
 
 std::vector<std::string> SplitCases(const std::string& text) {

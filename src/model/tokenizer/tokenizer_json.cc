@@ -194,11 +194,19 @@ Status ReadModel(const JsonObject& root, BpeSpec* bpe) {
 
 // --- added tokens -----------------------------------------------------------------------------
 
+// Bounds the work of looking for added tokens at each place of a text. Chosen: ten times the
+// longest in use.
+constexpr size_t kMaxAddedTokenBytes = 1024;
+
 Result<AddedToken> ReadAddedToken(const JsonObject& object) {
   AddedToken token;
   NPUMOE_ASSIGN_OR_RETURN(token.content, object.String("content"));
   if (token.content.empty()) {
     return object.FieldError("content", "at least one character is needed");
+  }
+  if (token.content.size() > kMaxAddedTokenBytes) {
+    return object.FieldError(
+        "content", "at most " + std::to_string(kMaxAddedTokenBytes) + " bytes are allowed");
   }
   NPUMOE_ASSIGN_OR_RETURN(const int64_t id, object.Int("id", 0, kMaxTokenId));
   token.id = static_cast<int32_t>(id);
