@@ -23,7 +23,7 @@ TEST(Names, EndAtTheirLongestLength) {
 }
 
 TEST(Names, AreShownShortAndPrintable) {
-  EXPECT_EQ(Quoted("a\x1b\n"), "'a??'");
+  EXPECT_EQ(Quoted("a\x1b-\n"), "'a?-?'");
   EXPECT_EQ(Quoted(std::string(500, 'a')).size(), 80 + std::string("'...'").size());
 }
 
