@@ -1,10 +1,10 @@
 #include "npu/profile.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <set>
 #include <system_error>
-
-#include <fmt/format.h>
 
 #include "base/mapped_file.h"
 

@@ -37,11 +37,11 @@ struct RatePoint {
 double RateAt(std::span<const RatePoint> points, double rows);
 
 struct NpuCosts {
-  Figure launch_ms;              // host call to completion of an empty program
-  Figure sync_ms;                // one hand-over between CPU and NPU
+  Figure launch_ms;               // host call to completion of an empty program
+  Figure sync_ms;                 // one hand-over between CPU and NPU
   std::vector<RatePoint> tflops;  // by rows (capacity) of one expert's product
-  Figure stream_gb_per_s;        // weights from memory
-  Figure io_gb_per_s;            // inputs and outputs of a launch
+  Figure stream_gb_per_s;         // weights from memory
+  Figure io_gb_per_s;             // inputs and outputs of a launch
   Figure idle_w;
   Figure stream_w;   // power while bound by weight streaming, launch or copies
   Figure compute_w;  // power while bound by arithmetic
@@ -59,13 +59,13 @@ struct CpuCosts {
 };
 
 struct NpuLimits {
-  int64_t max_programs = 0;        // loaded in one process
-  int64_t max_program_bytes = 0;   // weights of one program
+  int64_t max_programs = 0;       // loaded in one process
+  int64_t max_program_bytes = 0;  // weights of one program
   int64_t max_weight_file_bytes = 0;
-  int64_t max_axis = 0;            // any axis of any tensor
+  int64_t max_axis = 0;  // any axis of any tensor
   int max_rank = 0;
   int64_t max_requests_in_flight = 0;
-  int64_t capacity_quantum = 16;   // rows
+  int64_t capacity_quantum = 16;  // rows
   std::vector<std::string> refused_ops;
   std::vector<std::string> refused_forms;  // graph forms that the chip does not take
 };
@@ -86,7 +86,7 @@ struct ChipProfile {
   CpuCosts cpu;
   NpuLimits limits;
   Figure memory_bytes;
-  std::string hash;  // of the file's bytes: plans name it
+  std::string hash;                   // of the file's bytes: plans name it
   std::vector<FigureOrigin> origins;  // of every entry, in the order of the format
 };
 

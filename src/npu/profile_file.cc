@@ -1,9 +1,9 @@
 // ParseChipProfile (profile.h): the strict reader of chips/*.toml. Format: chips/README.md.
+#include <fmt/format.h>
+
 #include <cmath>
 #include <set>
 #include <utility>
-
-#include <fmt/format.h>
 
 // Errors of the parser are values: no exception leaves it.
 #define TOML_EXCEPTIONS 0
@@ -64,9 +64,8 @@ class Section {
   }
 
   Result<int64_t> Integer(const std::string& key, int64_t min, int64_t max) {
-    NPUMOE_ASSIGN_OR_RETURN(
-        const Figure figure,
-        Number(key, {static_cast<double>(min), static_cast<double>(max), true}));
+    NPUMOE_ASSIGN_OR_RETURN(const Figure figure, Number(key, {static_cast<double>(min),
+                                                              static_cast<double>(max), true}));
     if (figure.value != std::floor(figure.value)) {
       return Error(key, fmt::format("{} is no whole number", figure.value), table_.get(key));
     }
@@ -183,9 +182,8 @@ class Section {
                    table_.get("provenance"));
     }
     if (table_.contains("spread")) {
-      NPUMOE_ASSIGN_OR_RETURN(figure.spread,
-                              PlainNumber("spread", {.min = 0, .max = kMaxSpread,
-                                                     .min_allowed = true}));
+      NPUMOE_ASSIGN_OR_RETURN(
+          figure.spread, PlainNumber("spread", {.min = 0, .max = kMaxSpread, .min_allowed = true}));
     }
     NPUMOE_ASSIGN_OR_RETURN(figure.source, Text("source"));
     origins_.push_back({path_, value, figure.provenance, figure.spread, figure.source});
@@ -220,8 +218,8 @@ Status ReadCpu(Section section, CpuCosts& cpu) {
   NPUMOE_ASSIGN_OR_RETURN(cpu.bandwidth_gb_per_s, section.Number("bandwidth_gb_per_s", kPositive));
   NPUMOE_ASSIGN_OR_RETURN(cpu.copy_gb_per_s, section.Number("copy_gb_per_s", kPositive));
   NPUMOE_ASSIGN_OR_RETURN(cpu.idle_w, section.Number("idle_w", kNotNegative));
-  NPUMOE_ASSIGN_OR_RETURN(
-      cpu.active_w, section.Number("active_w", {cpu.idle_w.value, kMaxCost, true}));
+  NPUMOE_ASSIGN_OR_RETURN(cpu.active_w,
+                          section.Number("active_w", {cpu.idle_w.value, kMaxCost, true}));
   return section.RefuseRest();
 }
 
@@ -236,8 +234,7 @@ Status ReadLimits(Section section, NpuLimits& limits) {
   limits.max_rank = static_cast<int>(rank);
   NPUMOE_ASSIGN_OR_RETURN(limits.max_requests_in_flight,
                           section.Integer("max_requests_in_flight", 1, 1 << 20));
-  NPUMOE_ASSIGN_OR_RETURN(limits.capacity_quantum,
-                          section.Integer("capacity_quantum", 1, 1 << 20));
+  NPUMOE_ASSIGN_OR_RETURN(limits.capacity_quantum, section.Integer("capacity_quantum", 1, 1 << 20));
   NPUMOE_ASSIGN_OR_RETURN(limits.refused_ops, section.Texts("refused_ops"));
   NPUMOE_ASSIGN_OR_RETURN(limits.refused_forms, section.Texts("refused_forms"));
   for (const std::string& form : limits.refused_forms) {

@@ -1,0 +1,156 @@
+// Reductions over axes: sums and maxima, softmax, layer norm. Accumulation in fp32.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "npu/emulator/operations.h"
+#include "npu/emulator/strided.h"
+
+namespace npumoe::emulator {
+namespace {
+
+std::vector<int64_t> AllAxes(int rank) {
+  std::vector<int64_t> axes(static_cast<size_t>(rank));
+  std::iota(axes.begin(), axes.end(), 0);
+  return axes;
+}
+
+// The values that one reduction runs over.
+class Lane {
+ public:
+  Lane(const AxisSplit& split, int64_t outer) : split_(split) {
+    base_ = OffsetOf(outer, split.outer_extents, split.outer_strides);
+  }
+  int64_t At(int64_t i) const {
+    return base_ + OffsetOf(i, split_.inner_extents, split_.inner_strides);
+  }
+
+ private:
+  const AxisSplit& split_;
+  int64_t base_ = 0;
+};
+
+template <class Body>
+void ForEachLane(const AxisSplit& split, ThreadPool& pool, const Body& body) {
+  constexpr int64_t kQuantum = 8;  // lanes handed out together; chosen
+  pool.ParallelRanges(split.outer_count(), kQuantum, [&](int64_t begin, int64_t end, int) {
+    for (int64_t outer = begin; outer < end; ++outer) body(outer, Lane(split, outer));
+  });
+}
+
+float Reduce(const std::string& type, const float* values, const Lane& lane, int64_t count) {
+  if (type == "reduce_max") {
+    float largest = -std::numeric_limits<float>::infinity();
+    for (int64_t i = 0; i < count; ++i) largest = std::max(largest, values[lane.At(i)]);
+    return largest;
+  }
+  float sum = 0;
+  for (int64_t i = 0; i < count; ++i) sum += values[lane.At(i)];
+  return type == "reduce_mean" ? sum / static_cast<float>(count) : sum;
+}
+
+void SoftmaxLane(const float* in, const Lane& lane, int64_t count, float* out) {
+  float largest = -std::numeric_limits<float>::infinity();
+  for (int64_t i = 0; i < count; ++i) largest = std::max(largest, in[lane.At(i)]);
+  float sum = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t at = lane.At(i);
+    sum += out[at] = std::exp(in[at] - largest);
+  }
+  for (int64_t i = 0; i < count; ++i) out[lane.At(i)] /= sum;
+}
+
+struct Affine {
+  std::span<const float> gamma, beta;  // empty: 1 and 0
+};
+
+void NormLane(const float* in, const Lane& lane, int64_t count, float epsilon, const Affine& affine,
+              float* out) {
+  float sum = 0;
+  for (int64_t i = 0; i < count; ++i) sum += in[lane.At(i)];
+  const float mean = sum / static_cast<float>(count);
+  float squares = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    const float difference = in[lane.At(i)] - mean;
+    squares += difference * difference;
+  }
+  const float scale = 1.0f / std::sqrt(squares / static_cast<float>(count) + epsilon);
+  for (int64_t i = 0; i < count; ++i) {
+    const auto at = static_cast<size_t>(i);
+    const float gamma = affine.gamma.empty() ? 1.0f : affine.gamma[at];
+    const float beta = affine.beta.empty() ? 0.0f : affine.beta[at];
+    out[lane.At(i)] = (in[lane.At(i)] - mean) * scale * gamma + beta;
+  }
+}
+
+Result<std::span<const float>> OptionalFloats(StepBuilder& builder, const Arguments& arguments,
+                                              const char* parameter) {
+  if (!arguments.Has(parameter)) return std::span<const float>();
+  return builder.ConstantFloats(arguments.Spec(parameter).name);
+}
+
+}  // namespace
+
+Status AddReduce(StepBuilder& builder, const Operation& operation, const Arguments& arguments) {
+  const TensorSpec& x = arguments.Spec("x");
+  const TensorSpec& result = operation.outputs.front();
+  const AxisSplit split = SplitAxes(x.shape, arguments.Ints("axes", AllAxes(x.shape.rank())));
+  NPUMOE_ASSIGN_OR_RETURN(const BlockId in, builder.RowMajor(x.name));
+  const BlockId out = builder.Declare(result);
+  builder.AddStep({in, out}, [type = operation.type, split, in, out](const Launch& launch) {
+    const float* from = launch.Read(in).data();
+    float* to = launch.Write(out).data();
+    ForEachLane(split, *launch.pool, [&](int64_t outer, const Lane& lane) {
+      to[outer] = Reduce(type, from, lane, split.inner_count());
+    });
+  });
+  builder.AddRounding(result, out);
+  return OkStatus();
+}
+
+Status AddSoftmax(StepBuilder& builder, const Operation& operation, const Arguments& arguments) {
+  const TensorSpec& x = arguments.Spec("x");
+  const TensorSpec& result = operation.outputs.front();
+  const AxisSplit split = SplitAxes(x.shape, std::vector{arguments.Int("axis", -1)});
+  NPUMOE_ASSIGN_OR_RETURN(const BlockId in, builder.RowMajor(x.name));
+  const BlockId out = builder.Declare(result);
+  builder.AddStep({in, out}, [split, in, out](const Launch& launch) {
+    const float* from = launch.Read(in).data();
+    float* to = launch.Write(out).data();
+    ForEachLane(split, *launch.pool, [&](int64_t, const Lane& lane) {
+      SoftmaxLane(from, lane, split.inner_count(), to);
+    });
+  });
+  builder.AddRounding(result, out);
+  return OkStatus();
+}
+
+Status AddLayerNorm(StepBuilder& builder, const Operation& operation, const Arguments& arguments) {
+  const TensorSpec& x = arguments.Spec("x");
+  const TensorSpec& result = operation.outputs.front();
+  const std::vector<int64_t> axes = arguments.Ints("axes", AllAxes(x.shape.rank()));
+  Affine affine;
+  NPUMOE_ASSIGN_OR_RETURN(affine.gamma, OptionalFloats(builder, arguments, "gamma"));
+  NPUMOE_ASSIGN_OR_RETURN(affine.beta, OptionalFloats(builder, arguments, "beta"));
+  // gamma and beta follow the order in which the axes are listed; lanes follow the tensor's.
+  const bool has_affine = !affine.gamma.empty() || !affine.beta.empty();
+  if (has_affine && !std::is_sorted(axes.begin(), axes.end())) {
+    return arguments.NotSupported("axes that do not ascend together with gamma or beta");
+  }
+  NPUMOE_ASSIGN_OR_RETURN(const float epsilon, builder.ScalarFloat(arguments, "epsilon", 1e-5f));
+  const AxisSplit split = SplitAxes(x.shape, axes);
+  NPUMOE_ASSIGN_OR_RETURN(const BlockId in, builder.RowMajor(x.name));
+  const BlockId out = builder.Declare(result);
+  builder.AddStep({in, out}, [split, affine, epsilon, in, out](const Launch& launch) {
+    const float* from = launch.Read(in).data();
+    float* to = launch.Write(out).data();
+    ForEachLane(split, *launch.pool, [&](int64_t, const Lane& lane) {
+      NormLane(from, lane, split.inner_count(), epsilon, affine, to);
+    });
+  });
+  builder.AddRounding(result, out);
+  return OkStatus();
+}
+
+}  // namespace npumoe::emulator

@@ -1,0 +1,120 @@
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "npu/profile.h"
+
+namespace npumoe {
+namespace {
+
+std::string ValidText() {
+  std::ostringstream text;
+  text << std::ifstream(NPUMOE_SOURCE_DIR "/chips/m2-max.toml").rdbuf();
+  return text.str();
+}
+
+std::string Replaced(const std::string& from, const std::string& to) {
+  std::string text = ValidText();
+  const size_t at = text.find(from);
+  EXPECT_NE(at, std::string::npos) << from;
+  return text.replace(at, from.size(), to);
+}
+
+TEST(ProfileFile, HasTheValuesThatStandInIt) {
+  const Result<ChipProfile> profile = ParseChipProfile(ValidText(), "m2-max.toml");
+  ASSERT_TRUE(profile.ok()) << profile.status().message();
+  EXPECT_EQ(profile->npu.stream_gb_per_s.value, 62.0);
+  EXPECT_EQ(profile->npu.stream_gb_per_s.provenance, Provenance::kMeasured);
+  EXPECT_EQ(profile->npu.stream_gb_per_s.spread, 0.1);
+  EXPECT_EQ(profile->npu.stream_gb_per_s.source.substr(0, 12), "anemll-bench");
+  ASSERT_EQ(profile->npu.tflops.size(), 2u);
+  EXPECT_EQ(profile->npu.tflops[1].rows, 32);
+  EXPECT_EQ(profile->cpu.threads, 12);
+  EXPECT_EQ(profile->memory_bytes.value, 64.0 * 1024 * 1024 * 1024);
+}
+
+TEST(ProfileFile, HashFollowsTheText) {
+  EXPECT_NE(ParseChipProfile(ValidText(), "a")->hash,
+            ParseChipProfile(ValidText() + "\n", "a")->hash);
+}
+
+struct Mistake {
+  const char* what;
+  const char* from;
+  const char* to;
+  const char* words;  // in the message
+};
+
+class ProfileMistake : public testing::TestWithParam<Mistake> {};
+
+TEST_P(ProfileMistake, IsRefusedWithFileAndKey) {
+  const Mistake& mistake = GetParam();
+  const Result<ChipProfile> profile =
+      ParseChipProfile(Replaced(mistake.from, mistake.to), "x.toml");
+  ASSERT_FALSE(profile.ok());
+  EXPECT_EQ(profile.status().code(), StatusCode::kInvalidInput);
+  EXPECT_EQ(profile.status().message().rfind("x.toml:", 0), 0u) << profile.status().message();
+  EXPECT_NE(profile.status().message().find(mistake.words), std::string::npos)
+      << profile.status().message();
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Mistakes, ProfileMistake,
+    testing::Values(
+        Mistake{"Syntax", "[npu]", "[npu", "x.toml:"},
+        Mistake{"UnknownTable", "[npu]", "[gpu]", "'npu': is missing"},
+        Mistake{"UnknownKey", "sync_ms =", "synch_ms =", "'npu.sync_ms': is missing"},
+        Mistake{"ExtraKey", "[cpu]", "turbo = 1\n[cpu]", "'npu.turbo': is not a key"},
+        Mistake{"ExtraField", "sync_ms = { value", "sync_ms = { unit = \"s\", value",
+                "'npu.sync_ms.unit': is not a key"},
+        Mistake{"PlainNumber", "sync_ms = { value = 0.2", "sync_ms = 0.2 #", "is no table"},
+        Mistake{"Text", "sync_ms = { value = 0.2", "sync_ms = { value = \"0.2\"", "is no number"},
+        Mistake{"Negative", "sync_ms = { value = 0.2", "sync_ms = { value = -0.2", "from 0"},
+        Mistake{"Zero", "stream_gb_per_s = { value = 62.0", "stream_gb_per_s = { value = 0.0",
+                "above 0"},
+        Mistake{"Infinite", "stream_gb_per_s = { value = 62.0", "stream_gb_per_s = { value = inf",
+                "'npu.stream_gb_per_s.value': is inf"},
+        Mistake{"Nan", "stream_gb_per_s = { value = 62.0", "stream_gb_per_s = { value = nan",
+                "'npu.stream_gb_per_s.value': is nan"},
+        Mistake{"NoSource",
+                "spread = 0.1, source = \"anemll-bench, 1.05 GB fp16 head through Core "
+                "ML\"",
+                "spread = 0.1", "'npu.stream_gb_per_s.source': is missing"},
+        Mistake{"EmptySource", "source = \"anemll-bench, 1.05 GB fp16 head through Core ML\"",
+                "source = \"\"", "source"},
+        Mistake{"Provenance", "provenance = \"measured\", spread = 0.1",
+                "provenance = \"guessed\", spread = 0.1", "measured, declared, assumed"},
+        Mistake{"Spread", "spread = 0.1", "spread = 1.5", "spread"},
+        Mistake{"RowsNotAscending", "{ rows = 32, value = 4.5", "{ rows = 16, value = 4.5",
+                "must grow"},
+        Mistake{"NoPoints", "gflops = [", "gflops = []\nother = [", "is no list of points"},
+        Mistake{"HalfAProgram", "max_programs = { value = 120", "max_programs = { value = 120.5",
+                "whole number"},
+        Mistake{"NoPrograms", "max_programs = { value = 120", "max_programs = { value = 0",
+                "max_programs"},
+        Mistake{"HugeRank", "max_rank = { value = 5", "max_rank = { value = 9", "max_rank"},
+        Mistake{"FlagIsNumber", "cost_follows_rows = { value = false",
+                "cost_follows_rows = { value = 0", "neither true nor false"},
+        Mistake{"PowerBelowIdle", "active_w = { value = 35.0", "active_w = { value = 1.0",
+                "cpu.active_w"},
+        Mistake{"UnknownForm", "[limits.refused_forms]\nvalue = []",
+                "[limits.refused_forms]\nvalue = [\"D\"]", "forms are A, B, C"}),
+    [](const auto& test) { return test.param.what; });
+
+TEST(ProfileFile, RefusesEveryTruncation) {
+  const std::string text = ValidText();
+  // Nothing before the last table can be missing; inside it only the closing quote matters.
+  for (size_t length = 0; length + 4 < text.size(); length += 37) {
+    EXPECT_FALSE(ParseChipProfile(std::string_view(text).substr(0, length), "x.toml").ok())
+        << length;
+  }
+}
+
+TEST(ProfileFile, RefusesDeepNesting) {
+  const std::string text = "a = " + std::string(100000, '[');
+  EXPECT_FALSE(ParseChipProfile(text, "x.toml").ok());
+}
+
+}  // namespace
+}  // namespace npumoe
