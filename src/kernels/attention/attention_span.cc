@@ -1,7 +1,8 @@
 #include "kernels/attention/attention_span.h"
 
 #include <algorithm>
-#include <cstring>
+
+#include "kernels/gemm/prefetch.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/attention/attention_span.cc"
@@ -17,12 +18,15 @@ namespace HWY_NAMESPACE {
 // Vectors of an output row that one tile accumulates; with kMaxRows rows the same registers as
 // the tile of a matrix product.
 constexpr int kValueVectors = 4;
+constexpr int kMaxRows = F32Weights::kMaxRows;
 
 struct KeyBlock {
   const AttentionArgs* args = nullptr;
   int64_t first = 0;
   int64_t count = 0;
-  int64_t column = 0;  // of the key/value head in a cache row
+  int64_t column = 0;                    // of the key/value head in a cache row
+  GradualPrefetch* next_keys = nullptr;  // the block after this one
+  GradualPrefetch* next_values = nullptr;
 };
 
 // scores[r, s] = queries[r] . keys[s] for kRows rows and all keys of the block.
@@ -30,6 +34,8 @@ template <int kRows>
 HWY_INLINE void ScoreTile(const KeyBlock& block, const float* queries, int64_t stride,
                           float* scores) {
   for (int64_t s = 0; s < block.count; s += kWeightRows) {
+    block.next_keys->Next();
+    block.next_values->Next();
     const float* keys[kWeightRows];
     // Past the end the last key stands in; its scores are masked later.
     for (int j = 0; j < kWeightRows; ++j) {
@@ -166,11 +172,24 @@ void AttendTileOf(int64_t count, const KeyBlock& block, const AttentionSpan& spa
   if constexpr (kRows > 1) AttendTileOf<kRows - 1>(count, block, span, rows, scratch);
 }
 
+// One head's part of `count` cache rows from `first` on.
+MemoryBlock CacheRows(ConstMatrix cache, int64_t first, int64_t count, int64_t column,
+                      int head_dim) {
+  constexpr auto kBytes = static_cast<int64_t>(sizeof(float));
+  return {cache.Row(first) + column, count, head_dim * kBytes, cache.stride * kBytes};
+}
+
 void AttendKeys(const AttentionArgs& args, const AttentionSpan& span, int64_t row_count,
                 SpanScratch& scratch) {
+  const int64_t column = int64_t{span.kv_head} * args.head_dim;
   for (int64_t key = span.first_key; key < span.end_key; key += kKeysPerBlock) {
-    const KeyBlock block{&args, key, std::min(kKeysPerBlock, span.end_key - key),
-                         int64_t{span.kv_head} * args.head_dim};
+    const int64_t next = std::min(key + kKeysPerBlock, span.end_key);
+    const int64_t ahead = std::min(kKeysPerBlock, span.end_key - next);
+    const int64_t steps = DivideRoundUp<int64_t>(row_count, kMaxRows) *
+                          DivideRoundUp<int64_t>(next - key, kWeightRows);
+    GradualPrefetch keys(CacheRows(args.keys, next, ahead, column, args.head_dim), steps);
+    GradualPrefetch values(CacheRows(args.values, next, ahead, column, args.head_dim), steps);
+    const KeyBlock block{&args, key, next - key, column, &keys, &values};
     Rows rows;
     rows.values = ValuesOf(block, scratch, rows.value_stride);
     for (; rows.first < row_count; rows.first += kMaxRows) {

@@ -34,7 +34,7 @@ struct Block {
   int64_t columns = 0;
 };
 
-// Up to kMaxRows activation rows that meet a block, and what to fetch meanwhile.
+// Up to Weights::kMaxRows activation rows that meet a block, and what to fetch meanwhile.
 struct Strip {
   int64_t row = 0;
   int rows = 0;
@@ -92,7 +92,7 @@ MemoryBlock WeightsOf(const BlockProduct& p, const Block& block) {
 // than 6, 6, 6, 6, 6, 3.
 template <class Weights>
 void MultiplyBlockOf(const BlockProduct& p, const Block& block, const Block& next) {
-  const int64_t strips = DivideRoundUp<int64_t>(p.in.rows, kMaxRows);
+  const int64_t strips = DivideRoundUp<int64_t>(p.in.rows, Weights::kMaxRows);
   const int64_t tiles = DivideRoundUp<int64_t>(block.end - block.begin, kWeightRows);
   const auto first_row = [&](int64_t strip) { return p.in.rows * strip / strips; };
   GradualPrefetch next_block;
@@ -106,7 +106,7 @@ void MultiplyBlockOf(const BlockProduct& p, const Block& block, const Block& nex
                              p.in.stride * static_cast<int64_t>(sizeof(float))};
       strip.next_strip = {rows, tiles};
     }
-    MultiplyStripOf<Weights, kMaxRows>(p, block, strip);
+    MultiplyStripOf<Weights, Weights::kMaxRows>(p, block, strip);
   }
 }
 
@@ -126,9 +126,9 @@ Block NextBlock(const BlockProduct& p, const Block& block, int64_t weights_per_b
 template <class Weights>
 void MultiplyBlocksOf(const BlockProduct& p) {
   // One strip reads weight rows from end to end, as memory likes it.
-  const int64_t weights = p.in.rows <= kMaxRows   ? kWeightRows
-                          : p.in.rows <= kFewRows ? kWeightsPerBlockFewRows
-                                                  : kWeightsPerBlockManyRows;
+  const int64_t weights = p.in.rows <= Weights::kMaxRows ? kWeightRows
+                          : p.in.rows <= kFewRows        ? kWeightsPerBlockFewRows
+                                                         : kWeightsPerBlockManyRows;
   Block block{p.begin, std::min(p.begin + weights, p.end), 0,
               std::min(kColumnsPerBlock, p.in.columns)};
   while (block.begin < p.end) {

@@ -1,6 +1,8 @@
 // Products of fp32 activations with weights in the file's own type (F32, F16, BF16).
 //   out[m, n] = sum_k in[m, k] * weight[n, k] (+ bias[n])        weight row-major [out, in]
-// Accumulation in fp32. Weights are read where they lie (mapped file): nothing is repacked.
+// Accumulation in fp32. Weights are read where they lie (mapped file): nothing is repacked, and no
+// byte beyond them is touched. On one instruction set a row's result has the same bits whatever
+// the other rows, their number (one included) and the number of threads.
 #pragma once
 
 #include <span>

@@ -27,17 +27,22 @@ using FourD = hn::CappedTag<float, 4>;
 
 inline constexpr int kLanes = static_cast<int>(HWY_LANES(float));
 inline constexpr int kWeightRows = 4;
-// Registers: kRows * 4 accumulators, kRows activations, one weight. AVX2 has 16, the others 32.
+// Rows of a tile. Registers hold kRows * 4 accumulators, four weights and an activation: 6 rows of
+// the 32 of AVX-512 and NEON. AVX2 has 16: 3 rows where weights can be operands in memory (F32),
+// 2 where they are converted first (measured: 3 spill and halve the speed).
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_SCALAR
-inline constexpr int kMaxRows = 2;
+inline constexpr int kMaxRowsF32 = 3;
+inline constexpr int kMaxRowsConverted = 2;
 #else
-inline constexpr int kMaxRows = 6;
+inline constexpr int kMaxRowsF32 = 6;
+inline constexpr int kMaxRowsConverted = 6;
 #endif
 
 // How one element type reaches fp32 lanes. A step is kVectors vectors of packed activations, and
 // Load<i> gives the weights that belong to the i-th of them.
 struct F32Weights {
   using Element = float;
+  static constexpr int kMaxRows = kMaxRowsF32;
   static constexpr int kVectors = 1;
   template <int i>
   static HWY_INLINE V Load(const float* p) {
@@ -47,6 +52,7 @@ struct F32Weights {
 
 struct F16Weights {
   using Element = uint16_t;
+  static constexpr int kMaxRows = kMaxRowsConverted;
   static constexpr int kVectors = 1;
   template <int i>
   static HWY_INLINE V Load(const uint16_t* p) {
@@ -61,6 +67,7 @@ struct F16Weights {
 
 struct BF16Weights {
   using Element = uint16_t;
+  static constexpr int kMaxRows = kMaxRowsConverted;
 #if HWY_TARGET == HWY_SCALAR
   static constexpr int kVectors = 1;
   template <int i>
