@@ -66,7 +66,8 @@ Result<Arguments> Arguments::Bind(const Operation& operation,
                                   const std::vector<ParameterSchema>& schema,
                                   const ValueTable& values) {
   Arguments arguments(operation);
-  for (const auto& [name, unused] : operation.inputs) {
+  for (const auto& binding : operation.inputs) {
+    const std::string& name = binding.first;
     const bool known = std::any_of(schema.begin(), schema.end(),
                                    [&](const ParameterSchema& p) { return name == p.name; });
     if (!known) return arguments.NotSupported("parameter " + Quoted(name) + " is not known");

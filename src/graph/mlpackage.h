@@ -24,6 +24,9 @@ struct PackageMetadata {
 
 // One package with several functions; equal weights are stored once. Equal input gives equal
 // bytes. Fails, leaving nothing behind, when the disk is full or a weight cannot be produced.
+// The folder that `package` lies in must exist. A package of that name is replaced as a whole: it
+// is moved aside, so that for a moment there is none, but never a mixture. A process that is killed
+// leaves at most a hidden folder ".NAME.XXXXXX" beside it.
 Status WriteMlpackage(const std::filesystem::path& package, std::span<const Graph> functions,
                       const PackageMetadata& metadata);
 

@@ -88,13 +88,13 @@ TEST_F(HostileMlpackage, SurvivesATruncatedManifest) {
   ExpectNoCrash(testing::ManifestFile(package_), 1, CutAt);
 }
 TEST_F(HostileMlpackage, SurvivesFlippedBitsInTheWeights) {
-  ExpectNoCrash(testing::WeightFile(package_), 1, FlipBit);
+  ExpectNoCrash(testing::WeightFile(package_), 5, FlipBit);
 }
 TEST_F(HostileMlpackage, SurvivesLargeNumbersInTheWeights) {
-  ExpectNoCrash(testing::WeightFile(package_), 1, SetToFF);
+  ExpectNoCrash(testing::WeightFile(package_), 5, SetToFF);
 }
 TEST_F(HostileMlpackage, SurvivesTruncatedWeights) {
-  ExpectNoCrash(testing::WeightFile(package_), 1, CutAt);
+  ExpectNoCrash(testing::WeightFile(package_), 5, CutAt);
 }
 
 TEST_F(HostileMlpackage, RefusesAFolderThatIsNoPackage) {

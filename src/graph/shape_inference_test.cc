@@ -49,7 +49,8 @@ class Case {
  private:
   std::string NextName() const { return "v" + std::to_string(values_.size()); }
   Case& Constant(const std::string& parameter, const TensorSpec& spec, ConstantValue value) {
-    constants_.push_back(std::make_unique<npumoe::Constant>(spec, std::move(value)));
+    constants_.push_back(
+        std::make_unique<npumoe::Constant>(npumoe::Constant{spec, std::move(value)}));
     return Bind(parameter, spec, constants_.back().get());
   }
   Case& Bind(const std::string& parameter, const TensorSpec& spec,
