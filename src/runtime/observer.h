@@ -30,6 +30,7 @@ struct ActivationEvent {
   float output_max = 0;  // max |down(...)|
 };
 
+// With two chunks in flight, a later chunk may leave a layer first: go by the position.
 struct HiddenEvent {
   int layer = 0;  // output of this layer
   int64_t position = 0;

@@ -9,7 +9,7 @@
 #include "graph/mlpackage.h"
 #include "graph/validator.h"
 #include "plan/lowering.h"
-#include "runtime/staging_folder.h"
+#include "runtime/cache_staging.h"
 
 namespace npumoe {
 namespace {
@@ -51,7 +51,7 @@ Status CheckLimits(const Graph& graph, const PlannedProgram& program, const Chip
 class PlanCompile {
  public:
   PlanCompile(const Plan& plan, const Model& model, const ChipProfile& profile,
-              const fs::path& cache, StagingFolder& staging)
+              const fs::path& cache, CacheStaging& staging)
       : plan_(plan), model_(model), profile_(profile), cache_(cache), staging_(staging) {}
 
   // Whether the program's package was there already.
@@ -71,10 +71,10 @@ class PlanCompile {
       NPUMOE_RETURN_IF_ERROR(staging_.Withdraw(FileName(key)));
     }
     NPUMOE_ASSIGN_OR_RETURN(const int64_t bytes, Write(layer, program, key));
-    NPUMOE_ASSIGN_OR_RETURN(const StagingFolder::Published published,
+    NPUMOE_ASSIGN_OR_RETURN(const CacheStaging::Published published,
                             staging_.Publish(FileName(key)));
     report.bytes_total += bytes;
-    if (published == StagingFolder::Published::kByAnother) {
+    if (published == CacheStaging::Published::kByAnother) {
       ++report.reused;
       return true;
     }
@@ -104,7 +104,7 @@ class PlanCompile {
   const Model& model_;
   const ChipProfile& profile_;
   const fs::path& cache_;
-  StagingFolder& staging_;
+  CacheStaging& staging_;
 };
 
 }  // namespace
@@ -113,7 +113,7 @@ Result<CompileReport> CompilePlan(const Plan& plan, const Model& model, const Ch
                                   const fs::path& cache_dir,
                                   const std::function<void(const CompileProgress&)>& progress) {
   NPUMOE_RETURN_IF_ERROR(CheckPlanFits(plan, model.config, model.hash, profile));
-  NPUMOE_ASSIGN_OR_RETURN(const auto staging, StagingFolder::Create(cache_dir));
+  NPUMOE_ASSIGN_OR_RETURN(const auto staging, CacheStaging::Create(cache_dir));
   PlanCompile compile(plan, model, profile, cache_dir, *staging);
   CompileReport report;
   const int64_t total = plan.ProgramCount();

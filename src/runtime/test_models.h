@@ -70,14 +70,16 @@ class Recorder : public Observer {
  public:
   bool WantsHidden() const override { return true; }
   void OnRouting(const RoutingEvent& event) override {
-    EXPECT_EQ(static_cast<int64_t>(ids[event.layer].size()),
-              event.position * event.experts_per_token);
-    ids[event.layer].insert(ids[event.layer].end(), event.ids.begin(), event.ids.end());
-    weights[event.layer].insert(weights[event.layer].end(), event.weights.begin(),
-                                event.weights.end());
+    Put(event.position * event.experts_per_token, event.ids, ids[event.layer]);
+    Put(event.position * event.experts_per_token, event.weights, weights[event.layer]);
   }
   void OnHidden(const HiddenEvent& event) override {
-    hidden[event.layer].insert(hidden[event.layer].end(), event.hidden.begin(), event.hidden.end());
+    const auto columns = static_cast<int64_t>(event.hidden.size()) / event.tokens;
+    std::vector<float>& rows = hidden[event.layer];  // chunks may come out of order
+    const auto at = static_cast<size_t>(event.position * columns);
+    rows.resize(std::max(rows.size(), at + event.hidden.size()));
+    std::copy(event.hidden.begin(), event.hidden.end(),
+              rows.begin() + static_cast<std::ptrdiff_t>(at));
   }
   void OnDispatch(const DispatchEvent& event) override { dispatches.push_back(event); }
   void OnDegradation(const DegradationEvent& event) override { degradations.push_back(event); }
@@ -91,6 +93,15 @@ class Recorder : public Observer {
   std::vector<DispatchEvent> dispatches;
   std::vector<DegradationEvent> degradations;
   std::vector<std::pair<int64_t, int64_t>> progress;
+
+ private:
+  // What comes again replaces what came before; nothing may be left out.
+  template <class T>
+  static void Put(int64_t at, std::span<const T> values, std::vector<T>& all) {
+    EXPECT_LE(static_cast<size_t>(at), all.size());
+    all.resize(static_cast<size_t>(at));
+    all.insert(all.end(), values.begin(), values.end());
+  }
 };
 
 // Largest |a - b| over the largest |b|.

@@ -1,4 +1,4 @@
-#include "runtime/staging_folder.h"
+#include "runtime/cache_staging.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -69,7 +69,7 @@ int LockOwnerFile(const fs::path& folder) {
 
 }  // namespace
 
-Result<std::unique_ptr<StagingFolder>> StagingFolder::Create(const fs::path& cache) {
+Result<std::unique_ptr<CacheStaging>> CacheStaging::Create(const fs::path& cache) {
   std::error_code error;
   fs::create_directories(cache, error);
   if (error) return SystemError("make the folder", cache, error.value());
@@ -80,7 +80,7 @@ Result<std::unique_ptr<StagingFolder>> StagingFolder::Create(const fs::path& cac
     if (mkdtemp(path.data()) == nullptr) return SystemError("make a folder in it", cache, errno);
     const int lock = LockOwnerFile(path);
     if (lock >= 0) {
-      return std::unique_ptr<StagingFolder>(new StagingFolder(cache, path, lock));
+      return std::unique_ptr<CacheStaging>(new CacheStaging(cache, path, lock));
     }
     lock_error = errno;
     fs::remove_all(path, error);
@@ -88,13 +88,13 @@ Result<std::unique_ptr<StagingFolder>> StagingFolder::Create(const fs::path& cac
   return SystemError("lock a folder in it", cache, lock_error);
 }
 
-StagingFolder::~StagingFolder() {
+CacheStaging::~CacheStaging() {
   std::error_code ignored;
   fs::remove_all(path_, ignored);
   close(lock_);
 }
 
-Result<StagingFolder::Published> StagingFolder::Publish(const std::string& name) {
+Result<CacheStaging::Published> CacheStaging::Publish(const std::string& name) {
   std::error_code error;
   fs::rename(path_ / name, cache_ / name, error);
   if (!error) return Published::kByUs;
@@ -102,7 +102,7 @@ Result<StagingFolder::Published> StagingFolder::Publish(const std::string& name)
   return SystemError("move the finished package into place", cache_ / name, error.value());
 }
 
-Status StagingFolder::Withdraw(const std::string& name) {
+Status CacheStaging::Withdraw(const std::string& name) {
   std::error_code error;
   fs::rename(cache_ / name, path_ / fmt::format("withdrawn-{}", withdrawn_++), error);
   if (!error || error.value() == ENOENT) return OkStatus();

@@ -1,4 +1,4 @@
-// StagingFolder: a private folder inside a cache in which a compile prepares packages before one
+// CacheStaging: a private folder inside a cache in which a compile prepares packages before one
 // rename publishes them. Its owner holds a lock on a file inside; a folder whose lock is free
 // belongs to a process that died, and the next compile removes it.
 #pragma once
@@ -10,14 +10,14 @@
 
 namespace npumoe {
 
-class StagingFolder {
+class CacheStaging {
  public:
   // Makes `cache` where it is missing, removes what dead compiles left in it, and makes a folder.
-  static Result<std::unique_ptr<StagingFolder>> Create(const std::filesystem::path& cache);
+  static Result<std::unique_ptr<CacheStaging>> Create(const std::filesystem::path& cache);
   // Removes the folder with everything in it.
-  ~StagingFolder();
-  StagingFolder(const StagingFolder&) = delete;
-  StagingFolder& operator=(const StagingFolder&) = delete;
+  ~CacheStaging();
+  CacheStaging(const CacheStaging&) = delete;
+  CacheStaging& operator=(const CacheStaging&) = delete;
 
   const std::filesystem::path& path() const { return path_; }
 
@@ -30,7 +30,7 @@ class StagingFolder {
   Status Withdraw(const std::string& name);
 
  private:
-  StagingFolder(std::filesystem::path cache, std::filesystem::path path, int lock)
+  CacheStaging(std::filesystem::path cache, std::filesystem::path path, int lock)
       : cache_(std::move(cache)), path_(std::move(path)), lock_(lock) {}
   std::filesystem::path cache_;
   std::filesystem::path path_;

@@ -1,0 +1,111 @@
+// For tests only: a device around another one that fails on command, call by call.
+#pragma once
+
+#include <functional>
+#include <limits>
+#include <map>
+#include <memory>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "base/dtype.h"
+#include "npu/device.h"
+
+namespace npumoe {
+
+enum class Fault {
+  kNone,
+  kRefuse,         // the call fails with `failure`
+  kDeadline,       // Wait: still running at the first call, done at the next
+  kNan,            // Wait: one NaN in the first row of the first output
+  kPoisonPadding,  // Wait: NaN in every row behind the filled ones (form C)
+};
+
+class FaultyDevice final : public Device {
+ public:
+  explicit FaultyDevice(Device& inner) : inner_(inner) {}
+
+  // Decide by the number of the call, from 0.
+  std::function<Fault(int call)> on_load = [](int) { return Fault::kNone; };
+  std::function<Fault(int call)> on_submit = [](int) { return Fault::kNone; };
+  std::function<Fault(int call)> on_wait = [](int) { return Fault::kNone; };
+  Status failure{StatusCode::kUnsupported, "refused by the test"};
+  int submits = 0;
+
+  DeviceInfo info() const override { return inner_.info(); }
+  Status Supports(const std::filesystem::path& package, const std::string& function) override {
+    return inner_.Supports(package, function);
+  }
+
+  Result<std::unique_ptr<Program>> Load(const std::filesystem::path& package,
+                                        const std::string& function) override {
+    if (on_load(loads_++) == Fault::kRefuse) return failure;
+    NPUMOE_ASSIGN_OR_RETURN(auto program, inner_.Load(package, function));
+    return std::unique_ptr<Program>(std::make_unique<Wrapped>(std::move(program)));
+  }
+
+  Result<RequestId> Submit(const LaunchRequest& request) override {
+    if (on_submit(submits++) == Fault::kRefuse) return failure;
+    LaunchRequest passed = request;
+    passed.program = static_cast<Wrapped*>(request.program)->inner.get();
+    NPUMOE_ASSIGN_OR_RETURN(const RequestId id, inner_.Submit(passed));
+    running_[id] = {{request.outputs.begin(), request.outputs.end()},
+                    {request.rows.begin(), request.rows.end()},
+                    passed.program->outputs()};
+    return id;
+  }
+
+  Result<LaunchReport> Wait(RequestId id, double timeout_ms) override {
+    const Fault fault = late_.contains(id) ? Fault::kNone : on_wait(waits_++);
+    if (fault == Fault::kDeadline) {
+      late_.insert(id);
+      return Status(StatusCode::kDeadlineExceeded, "still running, says the test");
+    }
+    auto report = inner_.Wait(id, timeout_ms);
+    if (fault == Fault::kRefuse) return failure;
+    const auto& running = running_.at(id);
+    if (fault == Fault::kNan) Elements(*running.outputs.front())[0] = kNan;
+    if (fault == Fault::kPoisonPadding) PoisonPadding(running);
+    return report;
+  }
+
+ private:
+  static constexpr uint16_t kNan = 0x7E00;
+  struct Wrapped final : Program {
+    explicit Wrapped(std::unique_ptr<Program> program) : inner(std::move(program)) {}
+    const std::vector<TensorSpec>& inputs() const override { return inner->inputs(); }
+    const std::vector<TensorSpec>& outputs() const override { return inner->outputs(); }
+    int64_t weight_bytes() const override { return inner->weight_bytes(); }
+    Result<std::unique_ptr<DeviceBuffer>> Allocate(const TensorSpec& spec) override {
+      return inner->Allocate(spec);
+    }
+    std::unique_ptr<Program> inner;
+  };
+  struct Running {
+    std::vector<DeviceBuffer*> outputs;
+    std::vector<int> rows;
+    std::vector<TensorSpec> specs;
+  };
+
+  static uint16_t* Elements(DeviceBuffer& buffer) {
+    return reinterpret_cast<uint16_t*>(buffer.bytes().data());
+  }
+  static void PoisonPadding(const Running& running) {
+    for (size_t i = 0; i < running.outputs.size(); ++i) {
+      const int64_t capacity = running.specs[i].shape[3];
+      uint16_t* out = Elements(*running.outputs[i]);
+      for (int64_t h = 0; h < running.specs[i].shape[1]; ++h) {
+        for (int64_t r = running.rows[i]; r < capacity; ++r) out[h * capacity + r] = kNan;
+      }
+    }
+  }
+
+  Device& inner_;
+  int loads_ = 0;
+  int waits_ = 0;
+  std::map<RequestId, Running> running_;
+  std::set<RequestId> late_;
+};
+
+}  // namespace npumoe
