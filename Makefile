@@ -3,9 +3,11 @@
 
 # Which unit tests `make test` repeats with sanitizers: ROOM or ROOM:FILTER. `make test-long`
 # runs all of them. tsan is for the parts that have threads.
-ASAN_TESTS ?= base model graph npu calibrate plan
-TSAN_TESTS ?= base:ThreadPool*:ParallelRanges*
-ROOMS := base model kernels graph npu calibrate plan runtime eval cli
+ASAN_TESTS ?= base model graph npu calibrate plan \
+  runtime:*Faults*:DamagedPackage*:PackageCompiler*:KvCache*
+TSAN_TESTS ?= base:ThreadPool*:ParallelRanges* kernels:RunExperts* \
+  npu:LaunchQueue*:EmulatorRequests*:DeviceRegistry* runtime:*NpuPath*:*Faults*
+ROOMS = $(foreach dir,$(wildcard src/*),$(if $(shell find $(dir) -name '*_test.cc'),$(notdir $(dir))))
 
 PYTEST := .venv/bin/python -m pytest -q
 
@@ -49,6 +51,9 @@ test-long: export NPUMOE_LONG_TESTS = 1
 test-long: test-release
 	tools/sanitize.sh asan $(ROOMS)
 	tools/sanitize.sh tsan $(ROOMS)
+	cmake --build --preset asan --target npumoe
+	tools/python_env.sh
+	NPUMOE=build/asan/npumoe $(PYTEST) tests/bad_input_test.py
 	$(MAKE) --no-print-directory test-python
 
 bench: setup
