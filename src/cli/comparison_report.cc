@@ -6,7 +6,8 @@
 
 #include "cli/calibration_file.h"
 #include "cli/table.h"
-#include "plan/predict.h"
+#include "plan/plan_for_chunk.h"
+#include "runtime/dispatch_counts.h"
 #include "runtime/recount.h"
 
 namespace npumoe::cli {
@@ -22,7 +23,6 @@ double Padding(const DispatchCounts& c) { return Share(c.padding_rows(), c.capac
 double Spill(const DispatchCounts& c) {
   return Share(c.spilled_rows + c.dropped_rows, c.assignments());
 }
-double NpuShare(const DispatchCounts& c) { return Share(c.filled_rows, c.assignments()); }
 
 OrderedJson CountsJson(const DispatchCounts& c) {
   return {{"launches", c.launches},         {"capacity_rows", c.capacity_rows},
@@ -61,6 +61,24 @@ std::string CountsTable(const ComparisonContext& context) {
   return table.ToString();
 }
 
+// What the calibration says about a prompt of one window under the engine's plan.
+Result<Prediction> PredictWindow(const Engine& engine, const std::string& calibration,
+                                 int64_t window_tokens) {
+  PlanInputs inputs;
+  inputs.config = engine.model->config;
+  inputs.model_hash = engine.model->hash;
+  inputs.profile = *engine.profile;
+  NPUMOE_ASSIGN_OR_RETURN(inputs.calibration, ReadCalibrationFile(calibration));
+  PlanOptions options;
+  options.min_npu_share = engine.plan->min_npu_share;
+  options.prompt_tokens = window_tokens;
+  NPUMOE_ASSIGN_OR_RETURN(const PlanningProblem problem,
+                          PreparePlanning(inputs, options, engine.plan->chunk_tokens));
+  Plan plan = *engine.plan;
+  PredictValues(plan, problem.costs, PromptLoadsOf(problem));
+  return plan.predicted;
+}
+
 }  // namespace
 
 Status AddCounts(Engine& engine, const RoutingTrace& trace, const std::string& calibration,
@@ -71,12 +89,11 @@ Status AddCounts(Engine& engine, const RoutingTrace& trace, const std::string& c
     NPUMOE_ASSIGN_OR_RETURN(
         const DispatchCounts counts,
         RecountDispatch(*engine.plan, engine.npu->overflow(), trace, window, chunks));
-    context.recounted += counts;
+    Accumulate(counts, context.recounted);
   }
   if (calibration.empty()) return OkStatus();
-  NPUMOE_ASSIGN_OR_RETURN(const Calibration calibrated, ReadCalibrationFile(calibration));
-  NPUMOE_ASSIGN_OR_RETURN(context.predicted, PredictPrompt(*engine.plan, engine.npu->costs(),
-                                                           calibrated, context.window_tokens));
+  NPUMOE_ASSIGN_OR_RETURN(context.predicted,
+                          PredictWindow(engine, calibration, context.window_tokens));
   return OkStatus();
 }
 

@@ -28,6 +28,8 @@ class Writer {
   }
   Status Add(int32_t id, std::string& text) {
     if (!decoder_) return Emit(fmt::format("{} ", id), text);
+    // Models pad their vocabulary: an id that the tokenizer does not know prints nothing.
+    if (id >= model_.tokenizer->vocab_size()) return OkStatus();
     NPUMOE_ASSIGN_OR_RETURN(const std::string piece, decoder_->Add(id));
     return Emit(piece, text);
   }

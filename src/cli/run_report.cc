@@ -60,8 +60,8 @@ std::string RunReportText(const Engine& engine, const Generation& g) {
   const PlacementReport placement = engine.npu->report();
   for (const ProgramPlacement& program : placement.programs) {
     for (const Degradation& d : program.degradations) {
-      text += fmt::format("degraded {} of layer {} program {}, {} times, {} rows on the CPU: {}\n",
-                          d.what, program.layer, program.program, d.count, d.rows, d.reason);
+      text += fmt::format("degraded {} of layer {} program {}, {} times: {}\n", d.what,
+                          program.layer, program.program, d.count, d.reason);
     }
   }
   text += p.timeline.Draw(78);
