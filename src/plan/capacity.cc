@@ -11,6 +11,8 @@ constexpr std::array<double, 19> kMultipliers = {0.01, 0.03, 0.06, 0.1,  0.15, 0
                                                  0.3,  0.35, 0.4,  0.45, 0.5,  0.55, 0.6,
                                                  0.67, 0.75, 0.83, 0.9,  0.97};
 
+constexpr std::array<double, 6> kCoarseMultipliers = {0.03, 0.15, 0.3, 0.45, 0.6, 0.83};
+
 struct ExpertChoice {
   int expert = 0;
   int level = 0;
@@ -88,6 +90,7 @@ void VisitCandidates(const LayerProblem& problem, const ScoreWeights& weights, i
 }  // namespace
 
 std::span<const double> PlannerMultipliers() { return kMultipliers; }
+std::span<const double> CoarseMultipliers() { return kCoarseMultipliers; }
 
 std::vector<LayerSolution> SweepMultiplier(const LayerProblem& problem, const ScoreWeights& weights,
                                            int max_programs, std::span<const double> multipliers) {

@@ -25,5 +25,7 @@ std::vector<LayerSolution> SweepCandidates(const LayerProblem& problem, const Sc
 
 // Multipliers of the planner's sweep, ascending in (0, 1).
 std::span<const double> PlannerMultipliers();
+// A few of them, for searches that sweep many times.
+std::span<const double> CoarseMultipliers();
 
 }  // namespace npumoe

@@ -9,10 +9,12 @@
 namespace npumoe {
 namespace {
 
-// Candidates of the sweep to improve. Few experts are lumpy and cheap, so all starts are tried;
-// with many, the gap of the relaxation shrinks as 1 / experts.
-constexpr int kFewExperts = 16;
-size_t SweepStarts(int experts) { return experts <= kFewExperts ? 24 : experts <= 40 ? 4 : 1; }
+// Candidates of the sweep to improve. Small layers are lumpy and cheap, so all are tried; with
+// many experts the gap of the relaxation shrinks as 1 / experts.
+size_t SweepStarts(const LayerProblem& problem) {
+  if (problem.IsSmall()) return 24;
+  return problem.experts() <= 40 ? 4 : 1;
+}
 
 int Residents(const std::vector<int>& levels) {
   return static_cast<int>(std::count_if(levels.begin(), levels.end(), [](int l) { return l > 0; }));
@@ -48,14 +50,14 @@ LayerSolution SolveLayer(const LayerProblem& problem, const ScoreWeights& weight
                          const std::vector<LayerSolution>& starts) {
   std::vector<LayerSolution> from =
       SweepCandidates(problem, weights, max_programs, PlannerMultipliers());
-  from.resize(std::min(from.size(), SweepStarts(problem.experts())));
+  from.resize(std::min(from.size(), SweepStarts(problem)));
   from.insert(from.end(), starts.begin(), starts.end());
   LayerSolution best;
   for (const LayerSolution& start : from) {
     LayerSolution improved = ImproveLocally(problem, weights, start, max_programs);
     if (best.levels.empty() || improved.score < best.score) best = std::move(improved);
   }
-  if (problem.experts() <= kFewExperts) best = Kick(problem, weights, best, max_programs);
+  if (problem.IsSmall()) best = Kick(problem, weights, best, max_programs);
   return best;
 }
 

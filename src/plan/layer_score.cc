@@ -1,6 +1,7 @@
 #include "plan/layer_score.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/check.h"
 #include "base/checked_math.h"
@@ -27,7 +28,10 @@ RowCosts TabulateRowCosts(const CostModel& costs, int64_t chunk_tokens) {
 }
 
 LayerProblem::LayerProblem(const RowCosts& costs, const LayerLoads& loads, int experts_per_program)
-    : costs_(&costs), samples_(loads.samples), experts_per_program_(experts_per_program) {
+    : costs_(&costs),
+      samples_(loads.samples),
+      stride_(RoundUp(static_cast<size_t>(loads.samples), LayerScore::kLanes)),
+      experts_per_program_(experts_per_program) {
   NPUMOE_CHECK(loads.samples > 0);
   first_.push_back(0);
   for (int expert = 0; expert < loads.experts; ++expert) Tabulate(loads, expert);
@@ -50,6 +54,8 @@ void LayerProblem::Tabulate(const LayerLoads& loads, int expert) {
       cpu_sum += cpu_ms;
       filled_sum += filled;
     }
+    cpu_ms_.resize(cpu_ms_.size() + stride_ - x.size(), 0.0f);
+    filled_.resize(cpu_ms_.size(), 0.0f);
     mean_cpu_ms_.push_back(cpu_sum / samples_);
     mean_filled_.push_back(static_cast<double>(filled_sum) / samples_);
   }
@@ -70,7 +76,7 @@ LayerScore::LayerScore(const LayerProblem& problem, const ScoreWeights& weights,
     : problem_(&problem),
       weights_(weights),
       levels_(static_cast<size_t>(problem.experts()), 0),
-      cpu_(static_cast<size_t>(problem.samples()), 0.0f),
+      cpu_(problem.stride(), 0.0f),
       filled_(cpu_),
       zeros_(cpu_) {
   NPUMOE_CHECK(levels.size() == levels_.size());
@@ -113,23 +119,34 @@ LayerScore::Rows LayerScore::RowsOf(LevelChange change) const {
           problem_->FilledRows(change.expert, change.level).data()};
 }
 
+LayerScore::Waits LayerScore::SumWaits(float npu_ms, const Rows& a, const Rows& b) const {
+  const auto base = static_cast<float>(weights_.cpu_base_ms);
+  const auto per_row = static_cast<float>(problem_->costs().dispatch_ms_per_row);
+  Waits waits;
+  for (size_t k = 0; k < cpu_.size(); k += kLanes) {
+    for (size_t lane = 0; lane < kLanes; ++lane) {
+      const size_t i = k + lane;
+      const float cpu = cpu_[i] - a.cpu_old[i] + a.cpu_added[i] - b.cpu_old[i] + b.cpu_added[i];
+      const float filled =
+          filled_[i] - a.filled_old[i] + a.filled_added[i] - b.filled_old[i] + b.filled_added[i];
+      waits.both[lane] += std::max(npu_ms, base + per_row * filled + cpu);
+      waits.cpu[lane] += std::max(npu_ms, cpu);
+    }
+  }
+  return waits;
+}
+
 double LayerScore::Evaluate(const Sums& sums, const Rows& a, const Rows& b) const {
   const RowCosts& costs = problem_->costs();
   const int programs = problem_->Programs(sums.residents);
   const double npu_ms = sums.npu_ms + programs * costs.launch_ms;
-  const auto npu = static_cast<float>(npu_ms);
-  const auto base = static_cast<float>(weights_.cpu_base_ms);
-  const auto per_row = static_cast<float>(costs.dispatch_ms_per_row);
-  float both_sum = 0;  // of max(N, B + D + C)
-  float cpu_sum = 0;   // of max(N, C)
-  for (size_t k = 0; k < cpu_.size(); ++k) {
-    const float cpu = cpu_[k] - a.cpu_old[k] + a.cpu_added[k] - b.cpu_old[k] + b.cpu_added[k];
-    const float filled =
-        filled_[k] - a.filled_old[k] + a.filled_added[k] - b.filled_old[k] + b.filled_added[k];
-    both_sum += std::max(npu, base + per_row * filled + cpu);
-    cpu_sum += std::max(npu, cpu);
-  }
+  const Waits waits = SumWaits(static_cast<float>(npu_ms), a, b);
+  // What the padding behind the samples has added is taken off again.
   const double samples = problem_->samples();
+  const double padding = static_cast<double>(problem_->stride()) - samples;
+  const double both_sum = std::accumulate(waits.both, waits.both + kLanes, 0.0) -
+                          padding * std::max(npu_ms, weights_.cpu_base_ms);
+  const double cpu_sum = std::accumulate(waits.cpu, waits.cpu + kLanes, 0.0) - padding * npu_ms;
   const double dispatch_ms = costs.dispatch_ms_per_row * sums.mean_filled;
   const double serial_ms = weights_.cpu_base_ms + dispatch_ms + cpu_sum / samples;
   const double elapsed_ms =

@@ -54,15 +54,19 @@ struct LayerLoads {
 // A level is a capacity in quanta; level 0 is CPU work.
 class LayerProblem {
  public:
+  static constexpr size_t kSmallProblem = 96;  // chosen: 8 experts of up to 12 levels
   LayerProblem(const RowCosts& costs, const LayerLoads& loads, int experts_per_program);
 
   int experts() const { return static_cast<int>(first_.size()) - 1; }
   int samples() const { return samples_; }
+  size_t stride() const { return stride_; }
   int experts_per_program() const { return experts_per_program_; }
   const RowCosts& costs() const { return *costs_; }
   // Highest level worth looking at: it holds the largest sampled load. 0: not eligible, no load.
   int MaxLevel(int expert) const;
   int Programs(int residents) const;
+  // Experts times levels: so small that all pairs of changes can be tried?
+  bool IsSmall() const { return mean_cpu_ms_.size() <= kSmallProblem; }
 
   std::span<const float> CpuMs(int expert, int level) const { return Row(cpu_ms_, expert, level); }
   std::span<const float> FilledRows(int expert, int level) const {
@@ -76,13 +80,13 @@ class LayerProblem {
     return first_[static_cast<size_t>(expert)] + static_cast<size_t>(level);
   }
   std::span<const float> Row(const std::vector<float>& table, int expert, int level) const {
-    const auto width = static_cast<size_t>(samples_);
-    return std::span(table).subspan(Index(expert, level) * width, width);
+    return std::span(table).subspan(Index(expert, level) * stride_, static_cast<size_t>(samples_));
   }
   void Tabulate(const LayerLoads& loads, int expert);
 
   const RowCosts* costs_;
   int samples_;
+  size_t stride_;  // of the tables: samples rounded up to lanes, the rest zero
   int experts_per_program_;
   std::vector<size_t> first_;  // [experts + 1] index of an expert's level 0
   std::vector<float> cpu_ms_;  // [experts' levels, samples]
@@ -130,8 +134,16 @@ class LayerScore {
     const float* filled_old;
     const float* filled_added;
   };
+  // Per lane, so that the compiler can use vector registers.
+  static constexpr size_t kLanes = 8;
+  struct Waits {
+    float both[kLanes] = {};  // sums of max(N, B + D + C)
+    float cpu[kLanes] = {};   // sums of max(N, C)
+  };
+  friend class LayerProblem;  // pads its tables to whole lanes
   Sums With(Sums sums, LevelChange change) const;
   Rows RowsOf(LevelChange change) const;
+  Waits SumWaits(float npu_ms, const Rows& a, const Rows& b) const;
   double Evaluate(const Sums& sums, const Rows& a, const Rows& b) const;
 
   const LayerProblem* problem_;

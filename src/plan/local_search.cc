@@ -8,9 +8,8 @@ namespace {
 
 // A move must gain this share of the score: below it is rounding of the float sums.
 constexpr double kLeastGain = 1e-6;
-// Up to so many experts every pair of moves is tried, with any levels.
-constexpr int kFewExperts = 16;
-// Beyond, pairs are tried among the moves that alone come closest to a gain. Chosen.
+// In a small problem every pair of moves is tried, with any levels. Beyond, pairs are tried among
+// the moves that alone come closest to a gain. Chosen.
 constexpr size_t kPairCandidates = 16;
 // Safety stop; a search of 128 experts ends after about ten rounds.
 constexpr int kMaxRounds = 200;
@@ -88,7 +87,7 @@ class Search {
     return moved;
   }
 
-  // Every single move: for a few experts, all pairs can be tried.
+  // Every single move: in a small problem, all pairs can be tried.
   std::vector<Move> AllMoves() const {
     std::vector<Move> moves;
     for (int expert = 0; expert < problem_.experts(); ++expert) {
@@ -102,7 +101,7 @@ class Search {
 
   // Single moves of every expert, the nearest to a gain first, a few of each kind.
   std::vector<Move> PairParts() const {
-    if (problem_.experts() <= kFewExperts) return AllMoves();
+    if (problem_.IsSmall()) return AllMoves();
     std::vector<Move> ups, downs, joins, leaves;
     for (int expert = 0; expert < problem_.experts(); ++expert) {
       if (expert == hold_) continue;

@@ -1,8 +1,7 @@
 #include "plan/optimum.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <numeric>
 #include <optional>
 
 #include "plan/capacity.h"
@@ -14,11 +13,12 @@
 namespace npumoe {
 namespace {
 
-// Rewards for NPU rows, from the first power of two that reaches the wanted share (in units of
-// the score per row), then bisected so often.
-constexpr double kFirstReward = 1e-7;
-constexpr int kDoublings = 40;
-constexpr int kBisections = 8;
+// Rewards per NPU row, in units of the score (ms or J; a row of an expert costs 1e-4 to 1e-1).
+// The largest outweighs every cost: as many rows go to the NPU as limits allow.
+constexpr double kFirstReward = 1e-5;
+constexpr double kRewardStep = 8;
+constexpr double kDecisiveReward = 1e4;
+constexpr int kBisections = 7;
 
 // A whole-model solution: levels per layer and the programs each layer may use.
 struct Solution {
@@ -34,39 +34,41 @@ class Optimizer {
     form_ = SingleForm(config, profile);
     if (form_) per_program_ = ExpertsPerProgram(config, profile, *form_);
     if (form_ != GraphForm::kDenseChains) per_program_ = std::min(per_program_, 1);
-    budget_ = MaxPrograms(config, profile, per_program_);
+    budget_ = per_program_ == 0 ? 0 : profile.limits.max_programs;
+    max_residents_ = MaxResidentExperts(config, profile);
     for (const LayerLoads& loads : problem.samples) {
       layers_.emplace_back(problem.row_costs, loads, per_program_);
     }
   }
 
   // The relaxed optimum for a reward: sweep and program budget, no local search.
-  Solution Sweep(double reward) const {
-    Solution solution;
+  Solution Sweep(double reward, std::span<const double> multipliers) const {
     std::vector<std::vector<LayerSolution>> candidates;
     std::vector<std::vector<double>> curves;
     for (const LayerProblem& layer : layers_) {
       candidates.push_back(
-          SweepMultiplier(layer, Weights(reward), MostPrograms(layer), PlannerMultipliers()));
+          SweepMultiplier(layer, Weights(reward), MostPrograms(layer), multipliers));
       std::vector<double>& curve = curves.emplace_back();
       for (const LayerSolution& candidate : candidates.back()) curve.push_back(candidate.score);
     }
-    solution.programs = ShareOutPrograms(curves, budget_);
-    for (size_t l = 0; l < layers_.size(); ++l) {
-      solution.layers.push_back(candidates[l][static_cast<size_t>(solution.programs[l])]);
+    Solution solution = Choose(candidates, ShareOutPrograms(curves, budget_));
+    while (!FitsMemory(solution)) {
+      const int used = std::accumulate(solution.programs.begin(), solution.programs.end(), 0);
+      solution = Choose(candidates, ShareOutPrograms(curves, used - 1));
     }
     return solution;
   }
 
   // The same, every layer improved by local search.
-  Solution Improve(Solution solution, double reward,
+  Solution Improve(const Solution& swept, double reward,
                    const std::vector<std::vector<LayerPlan>>& starts) const {
+    Solution solution = swept;
     for (size_t l = 0; l < layers_.size(); ++l) {
       std::vector<LayerSolution> from = {solution.layers[l]};
       for (const std::vector<LayerPlan>& start : starts) AddStart(start[l], l, solution, from);
       solution.layers[l] = SolveLayer(layers_[l], Weights(reward), solution.programs[l], from);
     }
-    return solution;
+    return FitsMemory(solution) ? solution : swept;
   }
 
   std::vector<LayerPlan> Packed(const Solution& solution) const {
@@ -95,6 +97,25 @@ class Optimizer {
   }
 
  private:
+  static Solution Choose(const std::vector<std::vector<LayerSolution>>& candidates,
+                         std::vector<int> programs) {
+    Solution solution;
+    for (size_t l = 0; l < candidates.size(); ++l) {
+      solution.layers.push_back(candidates[l][static_cast<size_t>(programs[l])]);
+    }
+    solution.programs = std::move(programs);
+    return solution;
+  }
+
+  bool FitsMemory(const Solution& solution) const {
+    int64_t residents = 0;
+    for (const LayerSolution& layer : solution.layers) {
+      residents += std::count_if(layer.levels.begin(), layer.levels.end(),
+                                 [](int level) { return level > 0; });
+    }
+    return residents <= max_residents_;
+  }
+
   ScoreWeights Weights(double reward) const {
     ScoreWeights weights = problem_.weights;
     weights.row_reward = reward;
@@ -156,23 +177,35 @@ class Optimizer {
   std::optional<GraphForm> form_;
   int per_program_ = 0;
   int64_t budget_ = 0;
+  int64_t max_residents_ = 0;
   std::vector<LayerProblem> layers_;
 };
 
-// The smallest reward per NPU row with which the sweep reaches the wanted share.
-std::optional<double> RewardFor(const Optimizer& optimizer, double share) {
+// The smallest reward per NPU row, about, with which the sweep reaches the wanted share.
+double RewardFor(const Optimizer& optimizer, double share) {
+  const auto reaches = [&](double reward) {
+    return optimizer.Share(optimizer.Sweep(reward, CoarseMultipliers())) >= share;
+  };
   double low = 0;
   double high = kFirstReward;
-  for (int i = 0; optimizer.Share(optimizer.Sweep(high)) < share; ++i) {
-    if (i == kDoublings) return std::nullopt;
+  while (high < kDecisiveReward && !reaches(high)) {
     low = high;
-    high *= 2;
+    high *= kRewardStep;
   }
   for (int i = 0; i < kBisections; ++i) {
     const double middle = (low + high) / 2;
-    (optimizer.Share(optimizer.Sweep(middle)) < share ? low : high) = middle;
+    (reaches(middle) ? high : low) = middle;
   }
   return high;
+}
+
+// What a reward buys: with the local search where that keeps the share, else without.
+Solution SolveForShare(const Optimizer& optimizer, double share) {
+  const double reward = RewardFor(optimizer, share);
+  Solution swept = optimizer.Sweep(reward, PlannerMultipliers());
+  if (optimizer.Share(swept) < share) swept = optimizer.Sweep(reward, CoarseMultipliers());
+  const Solution improved = optimizer.Improve(swept, reward, {});
+  return optimizer.Share(improved) >= share ? improved : swept;
 }
 
 }  // namespace
@@ -181,17 +214,14 @@ StrategyPlan PlanOptimum(const PlanningProblem& problem,
                          const std::vector<std::vector<LayerPlan>>& starts) {
   const Optimizer optimizer(problem);
   const double wanted = problem.options.min_npu_share;
-  Solution solution = optimizer.Improve(optimizer.Sweep(0), 0, starts);
-  if (optimizer.Share(solution) >= wanted) return {optimizer.Packed(solution), {}};
-  if (const std::optional<double> reward = RewardFor(optimizer, wanted)) {
-    const Solution swept = optimizer.Sweep(*reward);
-    solution = optimizer.Improve(swept, *reward, {});
-    if (optimizer.Share(solution) < wanted) solution = swept;
-    return {optimizer.Packed(solution), {}};
+  const Solution unbound = optimizer.Improve(optimizer.Sweep(0, PlannerMultipliers()), 0, starts);
+  if (optimizer.Share(unbound) >= wanted) return {optimizer.Packed(unbound), {}};
+  Solution most = optimizer.Sweep(kDecisiveReward, CoarseMultipliers());
+  if (optimizer.Share(most) >= wanted) {
+    return {optimizer.Packed(SolveForShare(optimizer, wanted)), {}};
   }
-  solution = optimizer.Sweep(1e6);
-  optimizer.Cover(solution);
-  return {optimizer.Packed(solution), {}};
+  optimizer.Cover(most);
+  return {optimizer.Packed(most), {}};
 }
 
 }  // namespace npumoe

@@ -53,11 +53,4 @@ int64_t MaxResidentExperts(const ModelConfig& config, const ChipProfile& profile
                               static_cast<double>(ExpertBytes(config)));
 }
 
-int64_t MaxPrograms(const ModelConfig& config, const ChipProfile& profile,
-                    int64_t experts_per_program) {
-  if (experts_per_program == 0) return 0;
-  return std::min(profile.limits.max_programs,
-                  MaxResidentExperts(config, profile) / experts_per_program);
-}
-
 }  // namespace npumoe

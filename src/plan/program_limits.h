@@ -22,10 +22,7 @@ std::optional<GraphForm> GroupForm(const ModelConfig& config, const ChipProfile&
 // The form for programs of one expert: C, else A.
 std::optional<GraphForm> SingleForm(const ModelConfig& config, const ChipProfile& profile);
 
-// Programs that may be loaded at once with `experts_per_program` each: the process's limit and
-// the share of memory that weights in programs may take.
-int64_t MaxPrograms(const ModelConfig& config, const ChipProfile& profile,
-                    int64_t experts_per_program);
+// Experts whose weights in programs fit into the share of memory that they may take.
 int64_t MaxResidentExperts(const ModelConfig& config, const ChipProfile& profile);
 
 }  // namespace npumoe

@@ -49,8 +49,15 @@ std::vector<std::vector<int32_t>> CountLoads(const RoutingTrace& trace, int64_t 
   return loads;
 }
 
-// Predicted costs of the `tokens` of a last partial chunk in one MoE layer, where all experts are
-// asked equally often: the loads are not known before the chunk has been routed.
+// Predicted costs of a last partial chunk in all layers.
+struct PartialCosts {
+  double elapsed_ms = 0;
+  double cpu_busy_ms = 0;
+  double npu_energy_j = 0;
+};
+
+// One MoE layer on the CPU, all experts asked equally often: the loads are not known before the
+// chunk has been routed.
 double PartialOnCpuMs(const CostModel& costs, int64_t tokens) {
   const MoeConfig& moe = costs.config().moe;
   const double assignments = static_cast<double>(tokens) * moe.experts_per_token;
@@ -61,19 +68,35 @@ double PartialOnCpuMs(const CostModel& costs, int64_t tokens) {
 
 // The launches at full capacity (static graphs compute every row), gather and combine, and the
 // experts that are CPU work in either case.
-double PartialOnNpuMs(const Plan& plan, const LayerPlan& layer, const CostModel& costs,
-                      int64_t tokens) {
+void AddPartialOnNpu(const Plan& plan, const LayerPlan& layer, const CostModel& costs,
+                     int64_t tokens, PartialCosts& sum) {
   double launches_ms = 0;
   int64_t residents = 0;
   for (const PlannedProgram& program : layer.programs) {
-    launches_ms += costs.LaunchAtCapacity(program).total_ms();
+    const LaunchCost cost = costs.LaunchAtCapacity(program);
+    launches_ms += cost.total_ms();
+    sum.npu_energy_j += cost.energy_j;
     residents += static_cast<int64_t>(program.experts.size());
   }
   const double resident_share = static_cast<double>(residents) / plan.num_experts;
-  const double cpu_ms = (1 - resident_share) * PartialOnCpuMs(costs, tokens);
+  const double experts_ms = (1 - resident_share) * PartialOnCpuMs(costs, tokens);
   const auto rows = static_cast<int64_t>(resident_share * static_cast<double>(tokens) *
                                          costs.config().moe.experts_per_token);
-  return costs.DispatchMs(rows) + std::max(launches_ms, cpu_ms);
+  const double dispatch_ms = costs.DispatchMs(rows);
+  sum.elapsed_ms += dispatch_ms + std::max(launches_ms, experts_ms);
+  sum.cpu_busy_ms += dispatch_ms + experts_ms;
+}
+
+double CostOf(Objective objective, const CostModel& costs, const PartialCosts& partial) {
+  switch (objective) {
+    case Objective::kLatency:
+      return partial.elapsed_ms;
+    case Objective::kEnergy:
+      return costs.EnergyJ(partial.elapsed_ms, partial.cpu_busy_ms, partial.npu_energy_j);
+    case Objective::kCpuTime:
+      return partial.cpu_busy_ms;
+  }
+  return partial.elapsed_ms;
 }
 
 ChunkPlace PlaceOfPartial(const Plan& plan, const CostModel& costs, int64_t partial,
@@ -81,14 +104,16 @@ ChunkPlace PlaceOfPartial(const Plan& plan, const CostModel& costs, int64_t part
   const double share_without =
       plan.predicted.npu_share * static_cast<double>(whole) / static_cast<double>(whole + partial);
   if (plan.min_npu_share > 0 && share_without < plan.min_npu_share) return ChunkPlace::kNpu;
-  double npu_ms = 0;
-  double cpu_ms = 0;
+  PartialCosts npu;
+  PartialCosts cpu;
   for (const LayerPlan& layer : plan.layers) {
     if (layer.programs.empty()) continue;
-    npu_ms += PartialOnNpuMs(plan, layer, costs, partial);
-    cpu_ms += PartialOnCpuMs(costs, partial);
+    AddPartialOnNpu(plan, layer, costs, partial, npu);
+    cpu.elapsed_ms += PartialOnCpuMs(costs, partial);
   }
-  return npu_ms < cpu_ms ? ChunkPlace::kNpu : ChunkPlace::kCpu;
+  cpu.cpu_busy_ms = cpu.elapsed_ms;
+  return CostOf(plan.objective, costs, npu) < CostOf(plan.objective, costs, cpu) ? ChunkPlace::kNpu
+                                                                                 : ChunkPlace::kCpu;
 }
 
 }  // namespace
