@@ -30,7 +30,7 @@ struct ActivationEvent {
   float output_max = 0;  // max |down(...)|
 };
 
-// With two chunks in flight, a later chunk may leave a layer first: go by the position.
+// In the order of positions, layer by layer; for that, one chunk is in flight at a time.
 struct HiddenEvent {
   int layer = 0;  // output of this layer
   int64_t position = 0;

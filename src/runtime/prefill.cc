@@ -58,9 +58,8 @@ class PrefillRun {
   Result<PrefillResult> Run() {
     Stopwatch watch;
     AllocateLogits();
-    const int in_flight = request_.npu == nullptr ? 1 : request_.npu->chunks_in_flight();
     Schedule schedule(static_cast<int>(result_.chunks.size()), context_.config.num_layers,
-                      in_flight);
+                      ChunksAtOnce());
     while (const auto step = schedule.Next([&](int chunk) { return LaunchesDoneOf(chunk); })) {
       if (step->stage == Stage::kAttention && request_.cancelled && request_.cancelled()) {
         return Status(StatusCode::kCancelled, "prefill was cancelled");
@@ -75,6 +74,13 @@ class PrefillRun {
   void AllocateLogits() {
     const auto rows = request_.wanted == LogitsWanted::kAllRows ? request_.ids.size() : 1;
     result_.logits.resize(rows * static_cast<size_t>(context_.config.vocab_size));
+  }
+
+  // Hidden rows are promised in order, and a later chunk may leave a layer first.
+  int ChunksAtOnce() const {
+    if (request_.npu == nullptr) return 1;
+    const bool in_order = context_.observer != nullptr && context_.observer->WantsHidden();
+    return in_order ? 1 : request_.npu->chunks_in_flight();
   }
 
   bool IsMoe(int layer) const { return context_.config.is_moe_layer[static_cast<size_t>(layer)]; }
