@@ -12,7 +12,7 @@ GGML_SEPARATOR = "\n__ggml_vocab_test__\n"
 
 def tokenize(npumoe, tokenizer, texts):
     lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
-    answers = npumoe("tokenize", tokenizer, "--jsonl", stdin=lines).splitlines()
+    answers = npumoe("tokenize", tokenizer, "--jsonl", stdin=lines).rstrip("\n").split("\n")
     assert len(answers) == len(texts)
     return [json.loads(answer) for answer in answers]
 
