@@ -7,6 +7,7 @@
 #include <numeric>
 #include <random>
 
+#include "base/aligned_buffer.h"
 #include "kernels/gemm/gemm.h"
 #include "model/synthetic.h"
 #include "runtime/session.h"
