@@ -165,7 +165,7 @@ BAD_HEADERS = {
 def test_a_contradicting_safetensors_header_is_refused(model, ids, tmp_path, case):
     change, names = BAD_HEADERS[case]
     rewrite_header(model / "model.safetensors", change)
-    refused(*dump(model, ids, tmp_path), names=["model.safetensors", *names])
+    refused(*dump(model, ids, tmp_path), names=[model, *names])
 
 
 def test_a_header_longer_than_the_file_is_refused(model, ids, tmp_path):
@@ -262,7 +262,7 @@ def test_an_unknown_strategy_lists_the_known_ones(demo_files):
 
 def test_an_unknown_device_lists_the_known_ones(demo_files):
     refused("run", DEMO, "x", "--plan", demo_files["plan"], "--device", "tpu",
-            names=["tpu", "emulator"])
+            names=["tpu", "emulator"], code=2)
 
 
 # ---- calibrations, plans, packages ---------------------------------------------------------------

@@ -73,7 +73,7 @@ Result<ModelConfig> ParseModelConfig(const Json& config_json, const std::string&
   NPUMOE_ASSIGN_OR_RETURN(const std::string model_type, json.String("model_type"));
   const ModelFamily* family = FindFamily(model_type);
   if (family == nullptr) {
-    return Unsupported(name + ": model type '" + model_type +
+    return Unsupported(name + ": field 'model_type': '" + model_type +
                        "' is not known to this build, which knows " + KnownModelTypes());
   }
   NPUMOE_ASSIGN_OR_RETURN(ModelConfig config, family->read_config(json));

@@ -36,7 +36,7 @@ Status CheckPlainRotary(const JsonObject& config, const std::string& key,
                                                                  : false;
     if (plain) continue;
     return UnsupportedField(config, key, "rope_type \"default\" over the whole head only",
-                            "\"" + field + "\": " + Shown(value));
+                            Shown(scaling.json()));
   }
   return OkStatus();
 }
