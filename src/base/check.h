@@ -6,6 +6,5 @@ namespace npumoe {
 [[noreturn]] void CheckFailed(const char* file, int line, const char* condition);
 }
 
-#define NPUMOE_CHECK(condition)                                 \
-  ((condition) ? static_cast<void>(0)                           \
-               : ::npumoe::CheckFailed(__FILE__, __LINE__, #condition))
+#define NPUMOE_CHECK(condition) \
+  ((condition) ? static_cast<void>(0) : ::npumoe::CheckFailed(__FILE__, __LINE__, #condition))

@@ -93,11 +93,11 @@ class [[nodiscard]] Result {
 #define NPUMOE_CONCAT(a, b) NPUMOE_CONCAT_INNER(a, b)
 
 // Leaves the function with the error of `expression`, if it has one.
-#define NPUMOE_RETURN_IF_ERROR(expression)                          \
-  do {                                                              \
-    if (::npumoe::Status status_ = (expression); !status_.ok()) {   \
-      return status_;                                               \
-    }                                                               \
+#define NPUMOE_RETURN_IF_ERROR(expression)                        \
+  do {                                                            \
+    if (::npumoe::Status status_ = (expression); !status_.ok()) { \
+      return status_;                                             \
+    }                                                             \
   } while (false)
 
 // NPUMOE_ASSIGN_OR_RETURN(auto file, MappedFile::Open(path));

@@ -25,7 +25,7 @@ class Shape {
   int rank() const { return rank_; }
   int64_t operator[](int axis) const { return axes_[static_cast<size_t>(axis)]; }
   std::span<const int64_t> axes() const { return {axes_.data(), static_cast<size_t>(rank_)}; }
-  int64_t elements() const;  // product of all axes; 1 for a scalar. Readers check for overflow.
+  int64_t elements() const;      // product of all axes; 1 for a scalar. Readers check for overflow.
   std::string ToString() const;  // "[2, 64]"
   bool operator==(const Shape& other) const;
 
