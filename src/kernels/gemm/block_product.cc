@@ -26,6 +26,10 @@ constexpr int64_t kWeightsPerBlockFewRows = 32;
 constexpr int64_t kWeightsPerBlockManyRows = 128;
 constexpr int64_t kFewRows = 96;
 
+// How far one activation row asks ahead. Measured on Zen 5, one thread, share of the read
+// bandwidth: 0.74 without, 0.83 with 1 kB, 0.78 with 4 kB, 0.74 with 16 kB.
+constexpr int64_t kAheadBytes = 1024;
+
 // One block of weights: rows [begin, end), columns [k, k + columns).
 struct Block {
   int64_t begin = 0;
@@ -138,14 +142,47 @@ void MultiplyBlocksOf(const BlockProduct& p) {
   }
 }
 
+// One activation row: bound by memory, so the weights are read as kWeightRows long streams, each
+// through a quarter of the weight rows in order, as hardware prefetchers like it. Sums block by
+// block like the general path, so the results have the same bits.
+template <class Weights>
+void MultiplyRowOf(const BlockProduct& p) {
+  using Element = typename Weights::Element;
+  const Element* weights = reinterpret_cast<const Element*>(p.weight.data);
+  const int64_t quarter = DivideRoundUp<int64_t>(p.end - p.begin, kWeightRows);
+  for (int64_t i = 0; i < quarter; ++i) {
+    int64_t n[kWeightRows];  // past the end the last row stands in and is written again
+    float sums[kWeightRows];
+    for (int j = 0; j < kWeightRows; ++j) {
+      n[j] = std::min(p.begin + j * quarter + i, p.end - 1);
+      sums[j] = p.bias == nullptr ? 0.0f : p.bias[n[j]];
+    }
+    for (int64_t k = 0; k < p.in.columns; k += kColumnsPerBlock) {
+      const Element* w[kWeightRows];
+      for (int j = 0; j < kWeightRows; ++j) w[j] = weights + n[j] * p.in.columns + k;
+      V acc[1][kWeightRows];
+      MultiplyTile<Weights, 1>(p.in.data + k, p.in.stride, w,
+                               std::min(kColumnsPerBlock, p.in.columns - k), acc, kAheadBytes);
+      StoreSums(acc[0], k == 0 && p.bias == nullptr ? nullptr : sums, sums);
+    }
+    for (int j = 0; j < kWeightRows; ++j) p.out.data[n[j] - p.begin] = sums[j];
+  }
+}
+
+template <class Weights>
+void MultiplyOf(const BlockProduct& p) {
+  if (p.in.rows == 1) return MultiplyRowOf<Weights>(p);
+  MultiplyBlocksOf<Weights>(p);
+}
+
 void MultiplyAnyBlock(const BlockProduct& p) {
   switch (p.weight.dtype) {
     case DType::kF32:
-      return MultiplyBlocksOf<F32Weights>(p);
+      return MultiplyOf<F32Weights>(p);
     case DType::kF16:
-      return MultiplyBlocksOf<F16Weights>(p);
+      return MultiplyOf<F16Weights>(p);
     default:
-      return MultiplyBlocksOf<BF16Weights>(p);
+      return MultiplyOf<BF16Weights>(p);
   }
 }
 

@@ -129,11 +129,24 @@ HWY_INLINE void AccumulateRest(const float* x, int64_t x_stride,
   AccumulateStep<Weights, kRows>(x + k, x_stride, rows, 0, acc);
 }
 
-// kRows x kWeightRows outputs over one block of columns.
+// One activation row is bound by memory: each step asks for the weights that come `ahead_bytes`
+// later, spread evenly over the stream. A prefetch beyond the tensor does nothing.
+template <class Weights>
+HWY_INLINE void PrefetchAhead(const typename Weights::Element* const (&w)[kWeightRows], int64_t k,
+                              int64_t ahead_bytes) {
+  HWY_UNROLL(8)
+  for (int j = 0; j < kWeightRows; ++j) {
+    __builtin_prefetch(reinterpret_cast<const char*>(w[j] + k) + ahead_bytes);
+  }
+}
+
+// kRows x kWeightRows outputs over one block of columns. `ahead_bytes`: see PrefetchAhead; 0 asks
+// for nothing.
 template <class Weights, int kRows>
 HWY_INLINE void MultiplyTile(const float* x, int64_t x_stride,
                              const typename Weights::Element* const (&w)[kWeightRows],
-                             int64_t columns, V (&acc)[kRows][kWeightRows]) {
+                             int64_t columns, V (&acc)[kRows][kWeightRows],
+                             [[maybe_unused]] int64_t ahead_bytes = 0) {
   HWY_UNROLL(8)
   for (int r = 0; r < kRows; ++r) {
     HWY_UNROLL(8)
@@ -141,7 +154,12 @@ HWY_INLINE void MultiplyTile(const float* x, int64_t x_stride,
   }
   constexpr int64_t step = kStep<Weights>;
   int64_t k = 0;
-  for (; k + step <= columns; k += step) AccumulateStep<Weights, kRows>(x, x_stride, w, k, acc);
+  for (; k + step <= columns; k += step) {
+    if constexpr (kRows == 1) {
+      if (ahead_bytes != 0) PrefetchAhead<Weights>(w, k, ahead_bytes);
+    }
+    AccumulateStep<Weights, kRows>(x, x_stride, w, k, acc);
+  }
   if (k < columns) AccumulateRest<Weights, kRows>(x, x_stride, w, k, columns - k, acc);
 }
 
