@@ -50,6 +50,10 @@ Status FolderError(const std::filesystem::path& path) {
   return InvalidInput(path.string() + ": is a folder, a file is needed");
 }
 
+Status NotRegularError(const std::filesystem::path& path) {
+  return InvalidInput(path.string() + ": is a device or pipe, a regular file is needed");
+}
+
 Status TooLargeError(const std::filesystem::path& path, size_t max_bytes) {
   return ResourceExhausted(path.string() + ": is larger than the " + std::to_string(max_bytes) +
                            " bytes allowed for such a file");
@@ -78,9 +82,7 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::Open(const std::filesystem
   struct stat info {};
   if (::fstat(file.get(), &info) != 0) return ReadError(path, errno);
   if (S_ISDIR(info.st_mode)) return FolderError(path);
-  if (!S_ISREG(info.st_mode)) {
-    return InvalidInput(path.string() + ": is a device or pipe, a regular file is needed");
-  }
+  if (!S_ISREG(info.st_mode)) return NotRegularError(path);
 
   std::shared_ptr<MappedFile> mapped(new MappedFile());
   mapped->path_ = path;
@@ -100,12 +102,15 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
-Result<std::string> ReadTextFile(const std::filesystem::path& path, size_t max_bytes) {
-  const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+Result<std::string> ReadTextFile(const std::filesystem::path& path, size_t max_bytes,
+                                 FileKind allowed) {
+  const int do_not_wait = allowed == FileKind::kRegularOnly ? O_NONBLOCK : 0;  // as in Open
+  const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | do_not_wait));
   if (!file.open()) return OpenError(path, errno);
   struct stat info {};
   if (::fstat(file.get(), &info) != 0) return ReadError(path, errno);
   if (S_ISDIR(info.st_mode)) return FolderError(path);
+  if (!S_ISREG(info.st_mode) && allowed == FileKind::kRegularOnly) return NotRegularError(path);
   if (S_ISREG(info.st_mode) && static_cast<uint64_t>(info.st_size) > max_bytes) {
     return TooLargeError(path, max_bytes);
   }

@@ -31,8 +31,14 @@ class MappedFile {
   size_t size_ = 0;
 };
 
+// What may stand behind a path. The files of a model, a package or a plan are regular ones: opening
+// a pipe there would wait for a writer that never comes. A text that somebody names may also come
+// from a pipe or a device, as with the shell's <(command).
+enum class FileKind { kRegularOnly, kAny };
+
 // Whole small file as text; refuses more than `max_bytes`.
-Result<std::string> ReadTextFile(const std::filesystem::path& path, size_t max_bytes);
+Result<std::string> ReadTextFile(const std::filesystem::path& path, size_t max_bytes,
+                                 FileKind allowed = FileKind::kRegularOnly);
 
 // Writes to a temporary name in the same folder, flushes, then renames: readers see the old file
 // or the whole new one. A full disk leaves the old file as it was.

@@ -98,6 +98,28 @@ TEST_F(Files, AreRefusedForMappingWhenTheyArePipesWithoutWaiting) {
   EXPECT_EQ(MappedFile::Open(pipe).status().code(), StatusCode::kInvalidInput);
 }
 
+// Nobody writes to the pipe: a reader that opened it in the usual way would wait for ever.
+TEST_F(Files, AreRefusedForReadingWhenTheyArePipesWithoutWaiting) {
+  const fs::path pipe = folder_ / "config.json";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  const Status status = ReadTextFile(pipe, 100).status();
+  EXPECT_EQ(status.code(), StatusCode::kInvalidInput);
+  EXPECT_NE(status.message().find("config.json: is a device or pipe"), std::string::npos)
+      << status.message();
+}
+
+TEST_F(Files, AreReadFromAPipeWhereAnyKindIsAllowed) {
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  ASSERT_EQ(::write(ends[1], "a prompt", 8), 8);
+  ::close(ends[1]);
+  const auto text =
+      ReadTextFile("/dev/fd/" + std::to_string(ends[0]), 100, FileKind::kAny);  // as <(command)
+  ::close(ends[0]);
+  ASSERT_TRUE(text.ok()) << text.status().message();
+  EXPECT_EQ(*text, "a prompt");
+}
+
 TEST_F(Files, AreReadUpToTheLimitAndNoFurther) {
   const fs::path path = Write("text", "0123456789");
   EXPECT_EQ(*ReadTextFile(path, 10), "0123456789");
@@ -105,7 +127,8 @@ TEST_F(Files, AreReadUpToTheLimitAndNoFurther) {
 }
 
 TEST_F(Files, WithoutAnEndAreReadToTheLimitOnly) {
-  EXPECT_EQ(ReadTextFile("/dev/zero", 1 << 20).status().code(), StatusCode::kResourceExhausted);
+  EXPECT_EQ(ReadTextFile("/dev/zero", 1 << 20, FileKind::kAny).status().code(),
+            StatusCode::kResourceExhausted);
 }
 
 TEST_F(Files, AreReplacedWhole) {
