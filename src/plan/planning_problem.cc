@@ -38,9 +38,17 @@ void ExcludeOverflowing(const Calibration& calibration, PlanningProblem& problem
   }
 }
 
-Status CheckCalibrationFits(const PlanInputs& inputs) {
-  const Calibration& calibration = inputs.calibration;
-  const MoeConfig& moe = inputs.config.moe;
+// Chunks run in pairs; an odd last one runs alone (schedule.h).
+double OverlappedShare(int64_t prompt_tokens, int chunk_tokens) {
+  const int64_t chunks = DivideRoundUp(prompt_tokens, int64_t{chunk_tokens});
+  return static_cast<double>(chunks / 2 * 2) / static_cast<double>(chunks);
+}
+
+}  // namespace
+
+Status CheckCalibrationFits(const Calibration& calibration, const ModelConfig& config,
+                            const std::string& model_hash) {
+  const MoeConfig& moe = config.moe;
   if (calibration.num_experts != moe.num_experts ||
       calibration.experts_per_token != moe.experts_per_token) {
     return InvalidInput(fmt::format(
@@ -49,27 +57,21 @@ Status CheckCalibrationFits(const PlanInputs& inputs) {
         calibration.num_experts, calibration.experts_per_token, moe.num_experts,
         moe.experts_per_token));
   }
-  if (calibration.model_hash != inputs.model_hash) {
+  if (calibration.model_hash != model_hash) {
     return InvalidInput(fmt::format(
         "calibration of model {}; this model is {}; calibrate this model",
-        calibration.model_hash.empty() ? "(unknown)" : calibration.model_hash, inputs.model_hash));
+        calibration.model_hash.empty() ? "(unknown)" : calibration.model_hash, model_hash));
   }
   std::vector<int> calibrated;
   for (const LayerCalibration& layer : calibration.layers) calibrated.push_back(layer.layer);
-  if (calibrated != inputs.config.MoeLayers()) {
-    return InvalidInput(fmt::format("calibration of {} MoE layers; the model has {}, or others",
-                                    calibrated.size(), inputs.config.MoeLayers().size()));
+  if (calibrated != config.MoeLayers()) {
+    return InvalidInput(
+        fmt::format("calibration of {} MoE layers; the model has {}, or others; calibrate this "
+                    "model",
+                    calibrated.size(), config.MoeLayers().size()));
   }
   return OkStatus();
 }
-
-// Chunks run in pairs; an odd last one runs alone (schedule.h).
-double OverlappedShare(int64_t prompt_tokens, int chunk_tokens) {
-  const int64_t chunks = DivideRoundUp(prompt_tokens, int64_t{chunk_tokens});
-  return static_cast<double>(chunks / 2 * 2) / static_cast<double>(chunks);
-}
-
-}  // namespace
 
 ScoreWeights WeightsOf(Objective objective, const ChipProfile& profile) {
   ScoreWeights weights;
@@ -103,7 +105,8 @@ double ObjectiveValue(Objective objective, const Prediction& prediction) {
 
 Result<PlanningProblem> PreparePlanning(const PlanInputs& inputs, const PlanOptions& options,
                                         int chunk_tokens) {
-  NPUMOE_RETURN_IF_ERROR(CheckCalibrationFits(inputs));
+  NPUMOE_RETURN_IF_ERROR(
+      CheckCalibrationFits(inputs.calibration, inputs.config, inputs.model_hash));
   PlanningProblem problem{CostModel(inputs.config, inputs.profile, options.weight_bytes_cpu),
                           options,
                           chunk_tokens,

@@ -29,6 +29,10 @@ struct PlanningProblem {
   int num_experts() const { return loads.num_experts; }
 };
 
+// A calibration of another model, or of another shape, is an error that says to calibrate.
+Status CheckCalibrationFits(const Calibration& calibration, const ModelConfig& config,
+                            const std::string& model_hash);
+
 // Fails when the calibration is of another shape, or too short for the chunk.
 Result<PlanningProblem> PreparePlanning(const PlanInputs& inputs, const PlanOptions& options,
                                         int chunk_tokens);
