@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <vector>
 
@@ -18,11 +19,16 @@ struct Candidate {
   double logit;
 };
 
+// Sorting needs an order, which NaN has not.
+float Ordered(float logit) {
+  return std::isnan(logit) ? -std::numeric_limits<float>::infinity() : logit;
+}
+
 // The `count` largest logits, larger first, smaller id first on ties.
 std::vector<Candidate> Largest(std::span<const float> logits, size_t count) {
   std::vector<Candidate> candidates(logits.size());
   for (size_t i = 0; i < logits.size(); ++i) {
-    candidates[i] = {static_cast<int32_t>(i), double{logits[i]}};
+    candidates[i] = {static_cast<int32_t>(i), double{Ordered(logits[i])}};
   }
   const auto before = [](const Candidate& a, const Candidate& b) {
     return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
@@ -67,7 +73,13 @@ double Uniform(std::mt19937_64& random) { return static_cast<double>(random() >>
 
 int32_t ArgMax(std::span<const float> logits) {
   NPUMOE_CHECK(!logits.empty());
-  return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+  const auto below = [](float a, float b) { return Ordered(a) < Ordered(b); };
+  return static_cast<int32_t>(std::max_element(logits.begin(), logits.end(), below) -
+                              logits.begin());
+}
+
+Sampler::Sampler(const SamplingOptions& options, uint64_t seed) : options_(options), random_(seed) {
+  NPUMOE_CHECK(std::isfinite(options.temperature));
 }
 
 int32_t Sampler::Sample(std::span<const float> logits) {
@@ -77,6 +89,7 @@ int32_t Sampler::Sample(std::span<const float> logits) {
   const size_t count =
       all ? logits.size() : std::min(logits.size(), static_cast<size_t>(options_.top_k));
   std::vector<Candidate> candidates = Largest(logits, count);
+  if (!std::isfinite(candidates.front().logit)) return ArgMax(logits);
   std::vector<double> weights = Weights(candidates, 1.0);
   if (options_.top_p < 1) weights.resize(CountTopP(weights, double{options_.top_p}));
   if (options_.min_p > 0) weights.resize(CountMinP(weights, double{options_.min_p}));

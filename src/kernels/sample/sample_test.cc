@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <map>
 #include <set>
 #include <vector>
@@ -80,6 +81,25 @@ TEST(Sampler, FiltersSeeProbabilitiesBeforeTheTemperature) {
   options.top_p = 0.65f;
   options.temperature = 100.0f;  // would flatten the distribution if it came first
   EXPECT_EQ(Support(options, kLogits), (std::set<int32_t>{1, 2}));
+}
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+TEST(ArgMax, PassesOverNan) { EXPECT_EQ(ArgMax(std::vector<float>{kNan, 1, kNan, 5, kNan}), 3); }
+
+TEST(Sampler, NeverDrawsALogitThatIsNan) {
+  EXPECT_EQ(Support(kUnfiltered, {kNan, 1, kNan, 1, kNan}), (std::set<int32_t>{1, 3}));
+}
+
+TEST(Sampler, TakesAnInfiniteLogit) {
+  EXPECT_EQ(Support(kUnfiltered, {0, 1, kInfinity, 2}), (std::set<int32_t>{2}));
+}
+
+TEST(SamplerDeathTest, RefusesATemperatureThatIsNoNumber) {
+  for (const float temperature : {kNan, kInfinity}) {
+    EXPECT_DEATH(Sampler({temperature, 40, 0.95f, 0.05f}, 1), "isfinite");
+  }
 }
 
 TEST(Sampler, RepeatsItsTokensForTheSameSeedAndNotForAnother) {
