@@ -177,6 +177,12 @@ Status CheckPlanFits(const Plan& plan, const ModelConfig& config, const std::str
                         plan.profile_hash + " then, " + profile.hash +
                         " now); make the plan again with `npumoe plan`");
   }
+  if (plan.chunk_tokens > profile.limits.max_axis) {
+    return InvalidInput("the plan's chunk_tokens is " + std::to_string(plan.chunk_tokens) +
+                        ", the chip profile '" + profile.name + "' allows at most " +
+                        std::to_string(profile.limits.max_axis) +
+                        "; make the plan again with `npumoe plan`");
+  }
   return CheckCapacities(plan, profile.limits.capacity_quantum);
 }
 

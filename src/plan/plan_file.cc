@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/json.h"
+#include "calibrate/calibration.h"
 #include "plan/plan.h"
 
 namespace npumoe {
@@ -239,6 +240,10 @@ Status ReadChoices(const JsonObject& json, Plan& plan) {
 
 Status ReadSizes(const JsonObject& json, Plan& plan) {
   NPUMOE_ASSIGN_OR_RETURN(plan.chunk_tokens, ReadSize(json, "chunk_tokens", kMaxChunkTokens));
+  if (plan.chunk_tokens % kCalibrationBlockTokens != 0) {
+    return json.FieldError("chunk_tokens", fmt::format("a multiple of {} is needed, found {}",
+                                                       kCalibrationBlockTokens, plan.chunk_tokens));
+  }
   NPUMOE_ASSIGN_OR_RETURN(plan.hidden_size, ReadSize(json, "hidden_size", kMaxWidth));
   NPUMOE_ASSIGN_OR_RETURN(plan.expert_intermediate_size,
                           ReadSize(json, "expert_intermediate_size", kMaxWidth));
@@ -319,6 +324,10 @@ Result<Plan> ParsePlan(std::string_view text, const std::string& name) {
   NPUMOE_ASSIGN_OR_RETURN(plan.predicted, ReadPrediction(json, "predicted"));
   NPUMOE_ASSIGN_OR_RETURN(plan.predicted_cpu, ReadPrediction(json, "predicted_cpu"));
   NPUMOE_RETURN_IF_ERROR(ReadLayers(json, plan));
+  if (plan.strategy == Strategy::kCpu && plan.ProgramCount() > 0) {
+    return json.FieldError(
+        "strategy", fmt::format("'cpu' plans no programs, found {} of them", plan.ProgramCount()));
+  }
   return plan;
 }
 

@@ -153,6 +153,22 @@ TEST(PlanFile, RefusesMoreProgramsThanAnyDeviceLoads) {
   EXPECT_CONTAINS(ParsePlan(SerializePlan(plan), "p").status().message(), "100002 programs");
 }
 
+TEST(PlanFile, RefusesChunksThatAreNoMultipleOfABlock) {
+  for (const int tokens : {1, 31, 33, 500}) {
+    EXPECT_CONTAINS(Refusal([&](Json& j) { j["chunk_tokens"] = tokens; }),
+                    "a multiple of 32 is needed, found " + std::to_string(tokens));
+  }
+}
+
+TEST(PlanFile, RefusesProgramsOfTheStrategyThatPlansNone) {
+  EXPECT_CONTAINS(Refusal([](Json& j) { j["strategy"] = "cpu"; }), "strategy");
+  const auto without_programs = [](Json& j) {
+    j["strategy"] = "cpu";
+    for (Json& layer : j["layers"]) layer["programs"] = Json::array();
+  };
+  EXPECT_EQ(Refusal(without_programs), "accepted");
+}
+
 TEST(PlanFile, RefusesSizesOutOfRange) {
   EXPECT_CONTAINS(Refusal([](Json& j) { j["chunk_tokens"] = 0; }), "chunk_tokens");
   EXPECT_CONTAINS(Refusal([](Json& j) { j["num_experts"] = 1e9; }), "num_experts");

@@ -25,6 +25,7 @@ ChipProfile SampleProfile() {
   profile.name = "m2-max";
   profile.hash = "profile-hash";
   profile.limits.capacity_quantum = 16;
+  profile.limits.max_axis = 16384;
   return profile;
 }
 
@@ -123,6 +124,15 @@ TEST(Plan, WithOtherSizesOrLayersDoesNotFit) {
 TEST(Plan, WithACapacityBetweenTwoQuantaDoesNotFit) {
   EXPECT_CONTAINS(FitError([](Plan& p) { p.layers[0].programs[0].experts[1].capacity = 50; }),
                   "multiples of 16");
+}
+
+TEST(Plan, WithChunksBeyondTheProfilesLongestAxisDoesNotFit) {
+  const int64_t longest = SampleProfile().limits.max_axis;
+  const auto fit = [&](int64_t tokens) {
+    return FitError([&](Plan& p) { p.chunk_tokens = static_cast<int>(tokens); });
+  };
+  EXPECT_EQ(fit(longest), "fits");
+  EXPECT_CONTAINS(fit(longest + 32), "chunk_tokens is " + std::to_string(longest + 32));
 }
 
 TEST(Plan, ForAnotherCalibrationNamesBoth) {
