@@ -3,10 +3,10 @@
 
 # Which unit tests `make test` repeats with sanitizers: ROOM or ROOM:FILTER. `make test-long`
 # runs all of them. tsan is for the parts that have threads.
-ASAN_TESTS ?= base model graph npu calibrate plan \
+ASAN_TESTS ?= base model graph npu calibrate plan:PlanFile*:Lowering*:Schedule* \
   runtime:*Faults*:DamagedPackage*:PackageCompiler*:KvCache*
-TSAN_TESTS ?= base:ThreadPool*:ParallelRanges* kernels:RunExperts* \
-  npu:LaunchQueue*:EmulatorRequests*:DeviceRegistry* runtime:*NpuPath*:*Faults*
+TSAN_TESTS ?= base:ThreadPool*:ParallelRanges* npu:LaunchQueue*:EmulatorRequests*:DeviceRegistry* \
+  runtime:*Faults*:NpuSession*
 ROOMS = $(foreach dir,$(wildcard src/*),$(if $(shell find $(dir) -name '*_test.cc'),$(notdir $(dir))))
 
 PYTEST := .venv/bin/python -m pytest -q
