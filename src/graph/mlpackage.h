@@ -17,6 +17,10 @@
 
 namespace npumoe {
 
+// User metadata that the writer adds and the reader checks and takes out again: the hash of the
+// weight file, so that damaged weights are refused instead of executed.
+inline constexpr char kWeightsHashKey[] = "npumoe_weights";
+
 struct PackageMetadata {
   std::string description;
   std::map<std::string, std::string> user;  // e.g. plan hash, layer, form
@@ -39,7 +43,8 @@ struct Mlpackage {
   Result<const Graph*> Function(const std::string& name) const;
 };
 
-// Reads and checks everything: manifest, message, types, names, shapes (re-inferred), blobs.
+// Reads and checks everything: manifest, message, types, names, shapes (re-inferred), blobs, and
+// the hash of the weight file where the package has one (those of other writers have none).
 Result<Mlpackage> ReadMlpackage(const std::filesystem::path& package);
 
 }  // namespace npumoe

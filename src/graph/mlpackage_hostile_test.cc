@@ -97,6 +97,34 @@ TEST_F(HostileMlpackage, SurvivesTruncatedWeights) {
   ExpectNoCrash(testing::WeightFile(package_), 5, CutAt);
 }
 
+// Including the reserved bytes and the padding: a damaged file is not to be trusted anywhere.
+TEST_F(HostileMlpackage, RefusesEveryFlippedByteOfTheWeights) {
+  const std::string original = testing::ReadBytes(testing::WeightFile(package_));
+  for (size_t at = 0; at < original.size(); ++at) {
+    std::string damaged = original;
+    FlipBit(damaged, at);
+    testing::WriteBytes(testing::WeightFile(package_), damaged);
+    EXPECT_FALSE(ReadMlpackage(package_).ok()) << at;
+  }
+}
+
+TEST_F(HostileMlpackage, SaysThatDamagedWeightsAreToBeCompiledAgain) {
+  std::string bytes = testing::ReadBytes(testing::WeightFile(package_));
+  FlipBit(bytes, 128);  // the first number of the first weight
+  testing::WriteBytes(testing::WeightFile(package_), bytes);
+  ExpectRefused(StatusCode::kInvalidInput, "it is damaged; compile it again");
+}
+
+TEST_F(HostileMlpackage, ReadsAPackageOfAnotherWriterWithoutAHash) {
+  EditModel(package_, [](coreml::Model& model) {
+    model.mutable_description()->mutable_metadata()->mutable_user()->erase(kWeightsHashKey);
+  });
+  std::string bytes = testing::ReadBytes(testing::WeightFile(package_));
+  FlipBit(bytes, 128);
+  testing::WriteBytes(testing::WeightFile(package_), bytes);
+  EXPECT_TRUE(ReadMlpackage(package_).ok());
+}
+
 TEST_F(HostileMlpackage, RefusesAFolderThatIsNoPackage) {
   fs::remove(testing::ManifestFile(package_));
   ExpectRefused(StatusCode::kNotFound, "Manifest.json: no such file");

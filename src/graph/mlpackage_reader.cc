@@ -127,6 +127,25 @@ Status AppendFunctions(const coreml::Model& model, const WeightBlobFile* weights
   return OkStatus();
 }
 
+PackageMetadata MetadataOf(const coreml::Model& model) {
+  PackageMetadata metadata;
+  metadata.description = model.description().metadata().description();
+  for (const auto& [key, text] : model.description().metadata().user()) metadata.user[key] = text;
+  return metadata;
+}
+
+// Whole headers say nothing about the numbers between them.
+Status CheckWeightsHash(const fs::path& package, const WeightBlobFile& weights,
+                        const PackageMetadata& metadata) {
+  const auto expected = metadata.user.find(kWeightsHashKey);
+  if (expected == metadata.user.end()) return OkStatus();
+  const std::string hash = weights.Hash();
+  if (hash == expected->second) return OkStatus();
+  return InvalidInput(package.string() + ": the weight file has the hash " + hash + ", it had " +
+                      Quoted(expected->second) +
+                      " when it was written, so it is damaged; compile it again");
+}
+
 }  // namespace
 
 Result<const Graph*> Mlpackage::Function(const std::string& name) const {
@@ -144,19 +163,18 @@ Result<Mlpackage> ReadMlpackage(const fs::path& package) {
   const std::string shown = paths.model.string();
   NPUMOE_RETURN_IF_ERROR(CheckVersions(model).WithContext(shown));
   Mlpackage read;
+  read.metadata = MetadataOf(model);
   std::optional<WeightBlobFile> weights;
   if (!paths.weights.empty()) {
     NPUMOE_RETURN_IF_ERROR(CheckRegularFile(paths.weights));
     NPUMOE_ASSIGN_OR_RETURN(weights, WeightBlobFile::Open(paths.weights));
+    NPUMOE_RETURN_IF_ERROR(CheckWeightsHash(package, *weights, read.metadata));
     read.storage.push_back(weights->storage());
     read.weight_file_bytes = static_cast<int64_t>(weights->storage()->bytes().size());
   }
   NPUMOE_RETURN_IF_ERROR(
       AppendFunctions(model, weights ? &*weights : nullptr, read).WithContext(shown));
-  read.metadata.description = model.description().metadata().description();
-  for (const auto& [key, text] : model.description().metadata().user()) {
-    read.metadata.user[key] = text;
-  }
+  read.metadata.user.erase(kWeightsHashKey);
   return read;
 }
 

@@ -45,9 +45,11 @@ Result<std::string> Serialized(const coreml::Model& model) {
   return bytes;
 }
 
-void SetMetadata(const PackageMetadata& metadata, coreml::Metadata* message) {
+void SetMetadata(const PackageMetadata& metadata, const std::string& weights_hash,
+                 coreml::Metadata* message) {
   message->set_description(metadata.description);
   for (const auto& [key, text] : metadata.user) (*message->mutable_user())[key] = text;
+  (*message->mutable_user())[kWeightsHashKey] = weights_hash;
 }
 
 // Everything of the package below `folder`, flushed.
@@ -68,8 +70,8 @@ Status WriteContents(const fs::path& folder, std::span<const Graph> functions,
     NPUMOE_RETURN_IF_ERROR(appended.WithContext("function " + Quoted(function.name)));
   }
   DescribeFunctions(functions, *model.mutable_description());
-  SetMetadata(metadata, model.mutable_description()->mutable_metadata());
   NPUMOE_RETURN_IF_ERROR(weights.Finish());
+  SetMetadata(metadata, weights.file_hash(), model.mutable_description()->mutable_metadata());
   NPUMOE_ASSIGN_OR_RETURN(const std::string bytes, Serialized(model));
   NPUMOE_RETURN_IF_ERROR(WriteWholeFile(model_path, bytes));
   const std::string hash = Hasher().Add(bytes).Add(weights.content_hash()).Hex();

@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "base/checked_math.h"
-#include "base/hash.h"
 #include "graph/mil_types.h"
 #include "graph/names.h"
 
@@ -74,12 +73,17 @@ Result<uint64_t> WeightBlobWriter::Add(DType dtype, std::span<const std::byte> b
 Status WeightBlobWriter::AppendBlob(uint32_t type, std::span<const std::byte> bytes) {
   const std::array<std::byte, kBorder> zeros{};
   const uint64_t at = RoundUp(file_.size(), kBorder);
-  NPUMOE_RETURN_IF_ERROR(file_.Append(std::span(zeros).first(at - file_.size())));
+  NPUMOE_RETURN_IF_ERROR(Append(std::span(zeros).first(at - file_.size())));
   BlobHeader header;
   header.type = type;
   header.bytes = bytes.size();
   header.data_offset = at + kBorder;
-  NPUMOE_RETURN_IF_ERROR(file_.Append(std::as_bytes(std::span(&header, 1))));
+  NPUMOE_RETURN_IF_ERROR(Append(std::as_bytes(std::span(&header, 1))));
+  return Append(bytes);
+}
+
+Status WeightBlobWriter::Append(std::span<const std::byte> bytes) {
+  file_hasher_.Add(bytes);
   return file_.Append(bytes);
 }
 
@@ -103,7 +107,9 @@ Result<bool> WeightBlobWriter::HoldsAt(uint64_t offset, std::span<const std::byt
 Status WeightBlobWriter::Finish() {
   FileHeader header;
   header.count = count_;
-  NPUMOE_RETURN_IF_ERROR(file_.WriteAt(0, std::as_bytes(std::span(&header, 1))));
+  const std::span<const std::byte> bytes = std::as_bytes(std::span(&header, 1));
+  file_hasher_.Add(bytes);
+  NPUMOE_RETURN_IF_ERROR(file_.WriteAt(0, bytes));
   return file_.Finish();
 }
 
@@ -168,6 +174,11 @@ Result<TensorView> WeightBlobFile::View(uint64_t offset, const TensorSpec& decla
                              std::to_string(found->second.bytes.size()));
   }
   return TensorView{declared.dtype, declared.shape, found->second.bytes.data()};
+}
+
+std::string WeightBlobFile::Hash() const {
+  const std::span<const std::byte> bytes = file_->bytes();
+  return Hasher().Add(bytes.subspan(kBorder)).Add(bytes.first(kBorder)).Hex();
 }
 
 Status WeightBlobFile::Error(uint64_t at, const std::string& what) const {

@@ -13,6 +13,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "base/hash.h"
 #include "base/mapped_file.h"
 #include "base/status.h"
 #include "base/tensor_view.h"
@@ -32,15 +33,19 @@ class WeightBlobWriter {
   uint32_t blob_count() const { return count_; }
   // Of types and contents so far, in order.
   const std::string& content_hash() const { return content_hash_; }
+  // WeightBlobFile::Hash() of the file, as it should be on the disk; valid after Finish.
+  std::string file_hash() const { return file_hasher_.Hex(); }
 
  private:
   explicit WeightBlobWriter(OutputFile file) : file_(std::move(file)) {}
   Result<bool> HoldsAt(uint64_t offset, std::span<const std::byte> bytes) const;
   Status AppendBlob(uint32_t type, std::span<const std::byte> bytes);
+  Status Append(std::span<const std::byte> bytes);
 
   OutputFile file_;
   std::multimap<std::string, uint64_t> offsets_by_hash_;
   std::string content_hash_;
+  Hasher file_hasher_;
   uint32_t count_ = 0;
 };
 
@@ -52,6 +57,8 @@ class WeightBlobFile {
 
   // The blob at `offset` as the declared tensor: same type, same size. A view into storage().
   Result<TensorView> View(uint64_t offset, const TensorSpec& declared) const;
+  // Of every byte: those after the file header, then the header, which is written last.
+  std::string Hash() const;
   std::shared_ptr<const MappedFile> storage() const { return file_; }
 
  private:

@@ -154,6 +154,20 @@ TEST_F(NpuFaults, ACorruptPackageIsRefusedByNameAndTheAnswerStays) {
   EXPECT_NE(refused.refusal.find("npumoe compile"), std::string::npos) << refused.refusal;
 }
 
+TEST_F(NpuFaults, AFlippedWeightIsRefusedAndTheAnswerStays) {
+  const ScratchFolder own_cache;
+  bench_.cache = own_cache.path();
+  const std::vector<CompiledProgram> compiled = bench_.Compile();
+  FlipFirstWeight(compiled[1].package);
+  auto executor = NpuExecutor::Create(bench_.plan, bench_.profile, bench_.model, *bench_.emulator,
+                                      compiled, {});
+  ASSERT_TRUE(executor.ok());
+  ExpectSameAnswer(**executor);
+  const ProgramPlacement refused = (*executor)->report().programs[1];
+  EXPECT_FALSE(refused.loaded);
+  EXPECT_NE(refused.refusal.find("damaged"), std::string::npos) << refused.refusal;
+}
+
 TEST_F(NpuFaults, APackageOfAnotherPlanIsRefused) {
   std::vector<CompiledProgram> compiled = bench_.Compile();
   std::swap(compiled[0].package, compiled[1].package);

@@ -88,6 +88,16 @@ TEST_F(PackageCompiler, WritesATruncatedPackageAgain) {
   EXPECT_TRUE(ReadMlpackage(report->programs[2].package).ok());
 }
 
+TEST_F(PackageCompiler, WritesAPackageWithAFlippedWeightAgain) {
+  const auto report = Compile();
+  ASSERT_TRUE(report.ok());
+  FlipFirstWeight(report->programs[2].package);
+  const auto again = Compile();
+  ASSERT_TRUE(again.ok()) << again.status().message();
+  EXPECT_EQ(again->written, 1);
+  EXPECT_TRUE(ReadMlpackage(report->programs[2].package).ok());
+}
+
 TEST_F(PackageCompiler, WritesAForeignPackageAgain) {
   const auto report = Compile();
   ASSERT_TRUE(report.ok());
@@ -152,7 +162,7 @@ TEST_F(PackageCompiler, AFullDiskIsAnErrorThatLeavesNoPartOfAPackage) {
 }
 
 TEST_F(PackageCompiler, AGraphBeyondTheChipsLimitsIsRefusedWithRuleAndPlace) {
-  bench_.profile.limits.max_axis = 8;
+  bench_.plan.chunk_tokens = bench_.profile.limits.max_axis = 32;  // the hidden size is 64
   const auto report = Compile();
   ASSERT_FALSE(report.ok());
   EXPECT_EQ(report.status().code(), StatusCode::kUnsupported);

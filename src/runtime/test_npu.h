@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <utility>
@@ -35,6 +36,18 @@ class ScratchFolder {
 inline const std::filesystem::path& SharedCache() {
   static const ScratchFolder folder;
   return folder.path();
+}
+
+// One bit of the first number of a package's first weight.
+inline void FlipFirstWeight(const std::filesystem::path& package) {
+  constexpr int kFirstData = 128;  // after the file's and the blob's header (coreml-format.md)
+  std::fstream weights(package / "Data/com.apple.CoreML/weights/weight.bin",
+                       std::ios::in | std::ios::out | std::ios::binary);
+  weights.seekg(kFirstData);
+  const int byte = weights.get();
+  weights.seekp(kFirstData);
+  weights.put(static_cast<char>(byte ^ 1));
+  EXPECT_TRUE(weights.flush().good()) << package;
 }
 
 struct NpuBench {

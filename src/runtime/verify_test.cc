@@ -3,8 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <fstream>
+#include <cstring>
 
+#include "graph/mlpackage.h"
 #include "runtime/faulty_device.h"
 #include "runtime/test_npu.h"
 
@@ -35,6 +36,26 @@ INSTANTIATE_TEST_SUITE_P(Forms, VerifyForms,
                            return std::string(Name(form.param));
                          });
 
+// A whole package of other numbers, as a wrong compiler would write it. (One that was damaged
+// afterwards is not even loaded.)
+void RewriteOneWeight(const std::filesystem::path& package) {
+  auto read = ReadMlpackage(package);
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  for (auto& [name, constant] : read->functions.front().constants) {
+    auto* weight = std::get_if<WeightData>(&constant.value);
+    if (weight == nullptr) continue;
+    weight->produce = [view = weight->view](std::span<std::byte> bytes) {
+      std::memcpy(bytes.data(), view.data, bytes.size());
+      bytes[1] = std::byte{0x4c};  // 16 or more
+      return OkStatus();
+    };
+    weight->view = {};
+    break;
+  }
+  const Status written = WriteMlpackage(package, read->functions, read->metadata);
+  ASSERT_TRUE(written.ok()) << written.message();
+}
+
 class Verify : public testing::Test {
  protected:
   Verify() : bench_("qwen3-moe", {}) {}
@@ -56,13 +77,7 @@ TEST_F(Verify, ChangedWeightsFail) {
   const ScratchFolder own_cache;
   bench_.cache = own_cache.path();
   const std::vector<CompiledProgram> compiled = bench_.Compile();
-  {
-    // One weight of the first matrix: offset 128 is the first blob's data (docs: coreml-format).
-    std::fstream weights(compiled[1].package / "Data/com.apple.CoreML/weights/weight.bin",
-                         std::ios::in | std::ios::out | std::ios::binary);
-    weights.seekp(129);
-    weights.put('\x4c');  // 16 or more
-  }
+  RewriteOneWeight(compiled[1].package);
   auto executor = NpuExecutor::Create(bench_.plan, bench_.profile, bench_.model, *bench_.emulator,
                                       compiled, {});
   ASSERT_TRUE(executor.ok());
