@@ -108,6 +108,14 @@ Status LoadTokenizer(const std::filesystem::path& path, Model& model) {
 
 }  // namespace
 
+double BytesPerWeight(const Model& model) {
+  for (const LayerWeights& layer : model.weights.layers) {
+    if (layer.experts.empty()) continue;
+    return static_cast<double>(BytesPerElement(layer.experts.front().gate.dtype));
+  }
+  return 2;
+}
+
 Result<std::shared_ptr<const Model>> LoadModel(const std::filesystem::path& path) {
   NPUMOE_RETURN_IF_ERROR(CheckFolder(path));
   const std::filesystem::path config_path = path / "config.json";

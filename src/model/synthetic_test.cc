@@ -105,5 +105,18 @@ TEST(SyntheticModel, HasTheLayerShapeOfThePublishedModel) {
   EXPECT_EQ(config.TotalParameters(), 30'532'122'624);
 }
 
+TEST(BytesPerWeight, AreThoseOfTheExpertsType) {
+  EXPECT_EQ(BytesPerWeight(*Make(DType::kF32, 1)), 4);
+  EXPECT_EQ(BytesPerWeight(*Make(DType::kF16, 1)), 2);
+  EXPECT_EQ(BytesPerWeight(*Make(DType::kBF16, 1)), 2);
+}
+
+TEST(BytesPerWeight, LookAtExpertsEvenWhereOtherWeightsHaveAnotherType) {
+  Model mixed = *Make(DType::kBF16, 1);
+  mixed.weights.layers[0].experts.clear();  // a dense layer first
+  for (FfnWeights& expert : mixed.weights.layers[2].experts) expert.gate.dtype = DType::kF32;
+  EXPECT_EQ(BytesPerWeight(mixed), 4);
+}
+
 }  // namespace
 }  // namespace npumoe
