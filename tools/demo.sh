@@ -8,38 +8,36 @@ model=models/demo
 work=${1:-build/demo}
 mkdir -p "$work"
 
-step() { printf '\n== %s\n   $ %s\n\n' "$1" "$2"; }
+# step TITLE COMMAND...: shows the command as it is run, then runs it.
+step() {
+  printf '\n== %s\n   $ %s\n\n' "$1" "${*:2}"
+  "${@:2}"
+}
 
 step "1. Calibrate: which experts are popular, on a sample text" \
-     "npumoe calibrate $model --data $model/calibration_sample.txt -o demo.calib.json"
-$npumoe calibrate $model --data $model/calibration_sample.txt --max-tokens 32768 \
-        -o "$work/demo.calib.json"
+  $npumoe calibrate $model --data $model/calibration_sample.txt --max-tokens 32768 \
+  -o "$work/demo.calib.json"
 
 step "2. Plan for an M2 Max, without constraints" \
-     "npumoe plan $model --calibration demo.calib.json --chip m2-max"
-$npumoe plan $model --calibration "$work/demo.calib.json" --chip m2-max --prompt-tokens 707 \
-        -o "$work/free.plan.json"
+  $npumoe plan $model --calibration "$work/demo.calib.json" --chip m2-max --prompt-tokens 707 \
+  -o "$work/free.plan.json"
 echo
-echo "So small a model may be faster on the CPU, and that plan says so. To show the whole road, the"
-echo "next plan keeps at least 90% of the expert work on the NPU (--min-npu-share 0.9)."
+echo "To show the whole road although the model is small, the next plan keeps at least 90% of the"
+echo "expert work on the NPU (--min-npu-share 0.9)."
 
 step "3. Plan with at least 90% of the expert work on the NPU" \
-     "npumoe plan $model --calibration demo.calib.json --chip m2-max --min-npu-share 0.9"
-$npumoe plan $model --calibration "$work/demo.calib.json" --chip m2-max --prompt-tokens 707 \
-        --min-npu-share 0.9 -o "$work/demo.plan.json" --explain
+  $npumoe plan $model --calibration "$work/demo.calib.json" --chip m2-max --prompt-tokens 707 \
+  --min-npu-share 0.9 -o "$work/demo.plan.json" --explain
 
 step "4. Compile the plan into Core ML packages" \
-     "npumoe compile $model --plan demo.plan.json --cache packages"
-$npumoe compile $model --plan "$work/demo.plan.json" --cache "$work/packages"
+  $npumoe compile $model --plan "$work/demo.plan.json" --cache "$work/packages"
 
 step "5. Verify them on the emulated NPU" \
-     "npumoe verify $model --plan demo.plan.json --data held_out_text.txt"
-$npumoe verify $model --plan "$work/demo.plan.json" --cache "$work/packages" \
-        --data $model/held_out_text.txt --tokens 1024
+  $npumoe verify $model --plan "$work/demo.plan.json" --cache "$work/packages" \
+  --data $model/held_out_text.txt --tokens 1024
 
 step "6. Ask for a number hidden in 707 tokens of prose; prefill on the emulated NPU" \
-     "npumoe run $model -f needle_question.txt --plan demo.plan.json --compare-cpu -n 8 --temp 0"
-$npumoe run $model -f $model/needle_question.txt --plan "$work/demo.plan.json" \
-        --cache "$work/packages" --compare-cpu -n 8 --temp 0
+  $npumoe run $model -f $model/needle_question.txt --plan "$work/demo.plan.json" \
+  --cache "$work/packages" --compare-cpu -n 8 --temp 0
 echo
 echo "The hidden number is 4821907."

@@ -19,6 +19,7 @@
 #include "cli/interrupt.h"
 #include "cli/progress.h"
 #include "cli/table.h"
+#include "cli/validators.h"
 
 namespace npumoe::cli {
 namespace {
@@ -116,6 +117,20 @@ Status RunSources(const Options& options, Engine& engine, const std::vector<Sour
   return OkStatus();
 }
 
+Result<Calibration> CalibrateSources(const Options& options, Engine& engine) {
+  const Model& model = *engine.model;
+  NPUMOE_ASSIGN_OR_RETURN(const auto sources, ReadSources(options, model));
+  CalibrationHeader header;
+  header.model_hash = model.hash;
+  if (!options.data.empty()) header.tokenizer_hash = model.tokenizer_hash;
+  header.num_experts = model.config.moe.num_experts;
+  header.experts_per_token = model.config.moe.experts_per_token;
+  header.layers = model.config.MoeLayers();
+  NPUMOE_ASSIGN_OR_RETURN(CalibrationBuilder builder, CalibrationBuilder::Create(header));
+  NPUMOE_RETURN_IF_ERROR(RunSources(options, engine, sources, builder));
+  return builder.Finish();
+}
+
 // One line of the report: how skewed a layer is, and whether it holds on held-out text.
 struct LayerReport {
   int layer = 0;
@@ -183,7 +198,11 @@ void PrintTable(const Calibration& calibration, const std::vector<LayerReport>& 
 
 Status PrintReport(const Calibration& calibration, const Options& options) {
   Result<std::vector<LayerReport>> layers = MeasureLayers(calibration, options.holdout);
-  if (!layers.ok()) {  // too short to hold anything out
+  if (!layers.ok() && options.json) {  // too short to hold anything out
+    PrintJson(calibration, {}, options.out);
+    return OkStatus();
+  }
+  if (!layers.ok()) {
     fmt::print("calibrated on {} tokens -> {}\nno coverage: {}\n",
                FormatCount(calibration.tokens()), options.out, layers.status().message());
     return OkStatus();
@@ -198,21 +217,17 @@ Status PrintReport(const Calibration& calibration, const Options& options) {
 
 Status RunCalibrate(const Options& options) {
   NPUMOE_ASSIGN_OR_RETURN(const auto engine, OpenEngine(options.engine));
-  const Model& model = *engine->model;
   if (options.data.empty() && options.ids_files.empty() && options.merge.empty()) {
     return UsageError("calibrate needs --data TEXT, --ids-file IDS or --merge FILES");
   }
-  NPUMOE_ASSIGN_OR_RETURN(const auto sources, ReadSources(options, model));
-  CalibrationHeader header;
-  header.model_hash = model.hash;
-  if (!options.data.empty()) header.tokenizer_hash = model.tokenizer_hash;
-  header.num_experts = model.config.moe.num_experts;
-  header.experts_per_token = model.config.moe.experts_per_token;
-  header.layers = model.config.MoeLayers();
-  NPUMOE_ASSIGN_OR_RETURN(CalibrationBuilder builder, CalibrationBuilder::Create(header));
-  NPUMOE_RETURN_IF_ERROR(RunSources(options, *engine, sources, builder));
-  NPUMOE_ASSIGN_OR_RETURN(Calibration calibration, builder.Finish());
-  for (const std::string& path : options.merge) {
+  Result<Calibration> calibrated = options.data.empty() && options.ids_files.empty()
+                                       ? ReadCalibrationFile(options.merge.front())
+                                       : CalibrateSources(options, *engine);
+  if (!calibrated.ok()) return calibrated.status();
+  Calibration calibration = std::move(*calibrated);
+  const bool first_is_read = options.data.empty() && options.ids_files.empty();
+  for (size_t i = first_is_read ? 1 : 0; i < options.merge.size(); ++i) {
+    const std::string& path = options.merge[i];
     NPUMOE_ASSIGN_OR_RETURN(const Calibration other, ReadCalibrationFile(path));
     Result<Calibration> merged = MergeCalibrations(calibration, other);
     if (!merged.ok()) return merged.status().WithContext(path);
@@ -239,11 +254,11 @@ void AddCalibrateCommand(CLI::App& app, CommandBody& selected) {
   command
       ->add_option("--max-tokens", options->max_tokens,
                    "Use only the first tokens of every file (0: all)")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40))
       ->capture_default_str();
   command
       ->add_option("--holdout", options->holdout, "Share of the tokens that coverage is tried on")
-      ->check(CLI::Range(0.05, 0.95))
+      ->check(Between(0.05, 0.95))
       ->capture_default_str();
   command->add_flag("--json", options->json, "Machine-readable report");
   command->footer(

@@ -24,7 +24,8 @@ class Conversation {
  public:
   Conversation(Engine& engine, Session& session, const ChatTemplate& chat_template,
                const ChatSettings& settings, const GenerateOptions& options)
-      : model_(*engine.model),
+      : engine_(engine),
+        model_(*engine.model),
         session_(session),
         template_(chat_template),
         settings_(settings),
@@ -47,6 +48,10 @@ class Conversation {
     if (options_.stream) fmt::print("\n");
     messages_.push_back({"assistant", reply->text, {}, {}});
     if (verbose_) PrintTimings(*reply);
+    if (reply->stop == StopReason::kContextFull) {
+      fmt::print(stderr, "(the context of {} tokens is full: /clear starts again)\n",
+                 session_.context_tokens());
+    }
     return OkStatus();
   }
 
@@ -61,13 +66,13 @@ class Conversation {
     return Generate(session_, context_, prompt, options_);
   }
 
-  static void PrintTimings(const Generation& reply) {
-    const double seconds = std::max(reply.decode_ms, 1e-3) / 1000;
-    fmt::print(stderr, "[{} prompt tokens in {}, {} tokens at {:.1f}/s, {}]\n",
-               reply.prefill.tokens, FormatMs(reply.first_token_ms), reply.ids.size(),
-               static_cast<double>(reply.ids.size()) / seconds, Name(reply.stop));
+  void PrintTimings(const Generation& reply) const {
+    fmt::print(stderr, "[{} prompt tokens in {} ({}), {} tokens at {:.1f}/s (measured), {}]\n",
+               reply.prefill.tokens, FormatMs(reply.prefill.time_ms), engine_.PrefillTimeSource(),
+               reply.ids.size(), reply.DecodeTokensPerSecond(), Name(reply.stop));
   }
 
+  const Engine& engine_;
   const Model& model_;
   Session& session_;
   const ChatTemplate& template_;
@@ -100,6 +105,7 @@ Status Chat(Engine& engine, Session& session, const ChatTemplate& chat_template,
             const ChatSettings& settings, const GenerateOptions& options) {
   Conversation conversation(engine, session, chat_template, settings, options);
   InterruptGuard interrupt;
+  if (isatty(STDIN_FILENO) == 1) fmt::print(stderr, "/help lists commands, /bye leaves.\n");
   std::string line;
   while (ReadLine(line)) {
     if (line.empty()) continue;
@@ -110,9 +116,13 @@ Status Chat(Engine& engine, Session& session, const ChatTemplate& chat_template,
       conversation.ToggleVerbose();
     } else if (line == "/help" || line == "/?") {
       fmt::print(stderr, "{}", kHelp);
+    } else if (line.front() == '/') {
+      fmt::print(stderr, "unknown command {}; /help lists them\n", line);
     } else {
       const Status status = conversation.Turn(line);
-      if (!status.ok()) fmt::print(stderr, "npumoe: error: {}\n", status.message());
+      if (!status.ok()) {
+        fmt::print(stderr, "npumoe: error: {} (/clear starts again)\n", status.message());
+      }
     }
     InterruptGuard::Clear();
   }

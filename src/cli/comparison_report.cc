@@ -7,7 +7,6 @@
 #include "cli/calibration_file.h"
 #include "cli/table.h"
 #include "plan/plan_for_chunk.h"
-#include "runtime/dispatch_counts.h"
 #include "runtime/recount.h"
 
 namespace npumoe::cli {
@@ -69,6 +68,8 @@ Result<Prediction> PredictWindow(const Engine& engine, const std::string& calibr
   inputs.model_hash = engine.model->hash;
   inputs.profile = *engine.profile;
   NPUMOE_ASSIGN_OR_RETURN(inputs.calibration, ReadCalibrationFile(calibration));
+  NPUMOE_RETURN_IF_ERROR(
+      CheckPlanCalibration(*engine.plan, inputs.calibration.Hash()).WithContext(calibration));
   PlanOptions options;
   options.min_npu_share = engine.plan->min_npu_share;
   options.prompt_tokens = window_tokens;
@@ -89,7 +90,7 @@ Status AddCounts(Engine& engine, const RoutingTrace& trace, const std::string& c
     NPUMOE_ASSIGN_OR_RETURN(
         const DispatchCounts counts,
         RecountDispatch(*engine.plan, engine.npu->overflow(), trace, window, chunks));
-    Accumulate(counts, context.recounted);
+    context.recounted += counts;
   }
   if (calibration.empty()) return OkStatus();
   NPUMOE_ASSIGN_OR_RETURN(context.predicted,
@@ -132,10 +133,15 @@ std::string ComparisonJson(const ComparisonContext& context) {
                       {"executed_padding", Padding(r.counts)},
                       {"executed_spill", Spill(r.counts)}};
   if (context.predicted) {
-    json["predicted"] = {{"launches", context.predicted->launches * r.windows},
-                         {"padding", context.predicted->padding},
-                         {"spill", context.predicted->spill},
-                         {"npu_share", context.predicted->npu_share}};
+    json["predicted"] = {
+        {"launches", context.predicted->launches * r.windows},
+        {"padding", context.predicted->padding},
+        {"spill", context.predicted->spill},
+        {"npu_share", context.predicted->npu_share},
+        {"launches_error", context.predicted->launches * r.windows - r.counts.launches},
+        {"padding_error", context.predicted->padding - Padding(r.counts)},
+        {"spill_error", context.predicted->spill - Spill(r.counts)},
+        {"npu_share_error", context.predicted->npu_share - NpuShare(r.counts)}};
   }
   return json.dump(2);
 }

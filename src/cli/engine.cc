@@ -52,7 +52,7 @@ Status OpenPlannedDevice(const EngineOptions& options, Engine& engine) {
   NPUMOE_RETURN_IF_ERROR(
       CheckPlanFits(*engine.plan, engine.model->config, engine.model->hash, *engine.profile)
           .WithContext(options.plan));
-  const std::string name = options.device == "cpu" ? "emulator" : options.device;
+  const std::string name = options.device.empty() ? "emulator" : options.device;
   NPUMOE_ASSIGN_OR_RETURN(engine.device, MakeDevice(name, *engine.profile, *engine.pool));
   return CompileAndLoad(options, engine);
 }
@@ -78,14 +78,19 @@ void AddDeviceOptions(CLI::App& command, EngineOptions& options) {
                   "Device of the plan's programs: cpu (no NPU) or emulator; --list in doctor")
       ->capture_default_str();
   command.add_option("--plan", options.plan, "Plan file from `npumoe plan`");
-  command.add_option("--cache", options.cache, "Folder of compiled packages");
-  command.add_option("--overflow", options.overflow,
-                     "Tokens beyond an expert's capacity: spill (computed on the CPU) or drop "
-                     "(lossy, needs --allow-lossy)");
+  command.add_option(
+      "--cache", options.cache,
+      "Folder of compiled packages (default: the user's cache folder, see `npumoe doctor`)");
+  command
+      .add_option("--overflow", options.overflow,
+                  "Tokens beyond an expert's capacity: spill (computed on the CPU) or drop "
+                  "(lossy, needs --allow-lossy); default: as the plan says")
+      ->check(CLI::IsMember({"spill", "drop"}));
   command.add_flag("--allow-lossy", options.allow_lossy,
                    "Allow --overflow drop, which changes answers");
   command.add_flag("--require-npu", options.require_npu,
-                   "Exit nonzero when planned NPU work ran elsewhere");
+                   "Exit nonzero when a planned program was refused, failed or was replaced by the "
+                   "CPU (spill and partial chunks are part of the plan)");
   command
       .add_option("--chunks-in-flight", options.chunks_in_flight,
                   "Prefill chunks whose work may overlap")
@@ -127,7 +132,10 @@ Result<Plan> ReadPlanFile(const std::string& path) {
 }
 
 Result<std::unique_ptr<Engine>> OpenEngine(const EngineOptions& options) {
-  if (options.device != "cpu" && options.plan.empty()) {
+  if (options.require_npu && (options.plan.empty() || options.device == "cpu")) {
+    return UsageError("--require-npu needs --plan FILE and a device other than cpu");
+  }
+  if (options.device != "cpu" && !options.device.empty() && options.plan.empty()) {
     return UsageError(fmt::format(
         "--device {} needs --plan FILE: which experts run there is decided by `npumoe plan`",
         options.device));
@@ -140,7 +148,9 @@ Result<std::unique_ptr<Engine>> OpenEngine(const EngineOptions& options) {
   auto engine = std::make_unique<Engine>();
   engine->pool = std::make_unique<ThreadPool>(options.threads);
   NPUMOE_ASSIGN_OR_RETURN(engine->model, LoadModel(options.model));
-  if (!options.plan.empty()) NPUMOE_RETURN_IF_ERROR(OpenPlannedDevice(options, *engine));
+  if (!options.plan.empty() && options.device != "cpu") {
+    NPUMOE_RETURN_IF_ERROR(OpenPlannedDevice(options, *engine));
+  }
   return engine;
 }
 
@@ -154,9 +164,30 @@ Result<std::unique_ptr<Session>> Engine::NewSession(int64_t context_tokens, Obse
   return Session::Create(model, *pool, options);
 }
 
+const char* Engine::PrefillTimeSource() const {
+  if (!uses_npu()) return "measured";
+  return npu->report().modelled ? "measured CPU, modelled NPU" : "measured";
+}
+
+void Engine::WarnOfDegradations() const {
+  if (!uses_npu()) return;
+  const PlacementReport report = npu->report();
+  if (report.degradations() == 0) return;
+  for (const ProgramPlacement& program : report.programs) {
+    if (program.degradations.empty()) continue;
+    const Degradation& first = program.degradations.front();
+    LogWarning(fmt::format(
+        "{} degradation(s): {} expert rows planned for the NPU were computed on the CPU; the "
+        "first: {} of layer {} program {}: {}",
+        report.degradations(), report.degraded_rows, first.what, program.layer, program.program,
+        first.reason));
+    return;
+  }
+}
+
 Status CheckRequiredNpu(const Engine& engine, const EngineOptions& options) {
+  engine.WarnOfDegradations();
   if (!options.require_npu) return OkStatus();
-  if (!engine.uses_npu()) return UsageError("--require-npu needs --plan FILE");
   const PlacementReport report = engine.npu->report();
   if (report.degradations() == 0) return OkStatus();
   for (const ProgramPlacement& program : report.programs) {

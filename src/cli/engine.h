@@ -24,11 +24,13 @@ namespace npumoe::cli {
 
 struct EngineOptions {
   std::string model;
-  int threads = 0;             // 0: one per processor
-  std::string device = "cpu";  // of the plan's programs; --plan alone implies the emulator
-  std::string plan;            // a .plan.json; empty: everything on the CPU
-  std::string cache;           // folder of compiled packages; empty: the user's cache folder
-  std::string overflow;        // "spill" | "drop"; empty: as the plan says
+  int threads = 0;  // 0: one per processor
+  // Of the plan's programs; empty: the emulator with a plan, else the CPU. "cpu" with a plan runs
+  // its programs' experts on the CPU.
+  std::string device;
+  std::string plan;      // a .plan.json; empty: everything on the CPU
+  std::string cache;     // folder of compiled packages; empty: the user's cache folder
+  std::string overflow;  // "spill" | "drop"; empty: as the plan says
   bool allow_lossy = false;
   bool require_npu = false;  // a degradation makes the exit code nonzero
   int chunks_in_flight = 2;
@@ -50,6 +52,10 @@ struct Engine {
   std::unique_ptr<NpuExecutor> npu;  // destroyed before the device
 
   bool uses_npu() const { return npu != nullptr; }
+  // What PrefillResult::time_ms is made of.
+  const char* PrefillTimeSource() const;
+  // One line on stderr when planned NPU work ran on the CPU, whatever the command prints.
+  void WarnOfDegradations() const;
   // A fresh context. `on` says whether it may use the NPU.
   enum class On { kPlannedDevice, kCpu };
   Result<std::unique_ptr<Session>> NewSession(int64_t context_tokens, Observer* observer,
@@ -58,7 +64,8 @@ struct Engine {
 
 Result<std::unique_ptr<Engine>> OpenEngine(const EngineOptions& options);
 
-// With --require-npu: an error when anything that the plan put on the NPU ran elsewhere.
+// Warns of degradations; with --require-npu: an error when anything that the plan put on the NPU
+// ran elsewhere.
 Status CheckRequiredNpu(const Engine& engine, const EngineOptions& options);
 
 // $NPUMOE_CACHE, $XDG_CACHE_HOME/npumoe or ~/.cache/npumoe.

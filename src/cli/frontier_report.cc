@@ -14,6 +14,7 @@
 #include "cli/calibration_file.h"
 #include "cli/engine.h"
 #include "plan/frontier.h"
+#include "plan/planning_problem.h"
 
 namespace npumoe::cli {
 namespace {
@@ -76,9 +77,15 @@ Result<FrontierInputs> ReadModelInputs(const FrontierSource& source) {
   FrontierInputs inputs;
   NPUMOE_ASSIGN_OR_RETURN(const auto model, LoadModel(source.model));
   inputs.config = model->config;
-  NPUMOE_ASSIGN_OR_RETURN(inputs.calibrated, ReadCalibrationFile(source.calibration));
+  const auto read = [&](const std::string& path) -> Result<Calibration> {
+    NPUMOE_ASSIGN_OR_RETURN(Calibration calibration, ReadCalibrationFile(path));
+    const Status fits = CheckCalibrationFits(calibration, model->config, model->hash);
+    if (!fits.ok()) return fits.WithContext(path);
+    return calibration;
+  };
+  NPUMOE_ASSIGN_OR_RETURN(inputs.calibrated, read(source.calibration));
   if (!source.replay.empty()) {
-    NPUMOE_ASSIGN_OR_RETURN(inputs.held_out, ReadCalibrationFile(source.replay));
+    NPUMOE_ASSIGN_OR_RETURN(inputs.held_out, read(source.replay));
     return inputs;
   }
   NPUMOE_ASSIGN_OR_RETURN(auto halves, SplitCalibration(inputs.calibrated, 0.5));

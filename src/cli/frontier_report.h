@@ -18,7 +18,7 @@ struct FrontierSource {
   std::string replay;          // .calib.json to replay; empty: the second half of `calibration`
   std::string routing;         // or a folder of expert_weights_L.txt: first half, second half
   std::string replay_routing;  // replay this folder's second half instead (another domain)
-  int experts = 64;  // with `routing`; the defaults are DeepSeek-V2-Lite's
+  int experts = 64;            // with `routing`; the defaults are DeepSeek-V2-Lite's
   int experts_per_token = 6;
   std::string expert_shape = "2048x1408";  // HIDDENxINTERMEDIATE
   std::string chip;

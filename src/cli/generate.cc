@@ -50,8 +50,7 @@ class Writer {
   std::optional<StreamDecoder> decoder_;
 };
 
-bool IsEnd(const Model& model, int32_t id) {
-  const auto& ends = model.generation.end_tokens;
+bool IsEnd(const std::vector<int32_t>& ends, int32_t id) {
   return std::find(ends.begin(), ends.end(), id) != ends.end();
 }
 
@@ -60,13 +59,12 @@ Status DecodeLoop(Session& session, std::vector<int32_t>& context, const Generat
   const Model& model = session.model();
   Writer writer(model, options.stream);
   Sampler sampler(options.sampling, options.seed);
-  Stopwatch watch;
   std::span<const float> row = logits;
   for (;;) {
     const auto count = static_cast<int64_t>(generation.ids.size());
     if (options.max_tokens >= 0 && count >= options.max_tokens) break;
     const int32_t id = sampler.Sample(row);
-    if (IsEnd(model, id)) {
+    if (IsEnd(options.end_tokens, id)) {
       generation.stop = StopReason::kEndToken;
       break;
     }
@@ -81,10 +79,12 @@ Status DecodeLoop(Session& session, std::vector<int32_t>& context, const Generat
       break;
     }
     if (options.max_tokens >= 0 && count + 1 >= options.max_tokens) break;
+    Stopwatch watch;
     NPUMOE_ASSIGN_OR_RETURN(row, session.Decode(id));
+    generation.decode_ms += watch.ElapsedMs();
+    ++generation.decode_steps;
     context.push_back(id);
   }
-  generation.decode_ms = watch.ElapsedMs();
   return writer.Finish(generation.text);
 }
 
@@ -104,10 +104,13 @@ const char* Name(StopReason reason) {
   return "unknown";
 }
 
+double Generation::DecodeTokensPerSecond() const {
+  return decode_ms <= 0 ? 0 : static_cast<double>(decode_steps) / decode_ms * 1000;
+}
+
 Result<Generation> Generate(Session& session, std::vector<int32_t>& context,
                             std::span<const int32_t> prompt, const GenerateOptions& options) {
   if (prompt.empty()) return InvalidInput("the prompt is empty: give at least one token");
-  Stopwatch watch;
   Generation generation;
   const int64_t shared = SharedPrefix(context, prompt);
   NPUMOE_RETURN_IF_ERROR(session.Rewind(shared));
@@ -121,7 +124,6 @@ Result<Generation> Generate(Session& session, std::vector<int32_t>& context,
   }
   if (!prefill.ok()) return prefill.status();
   context.assign(prompt.begin(), prompt.end());
-  generation.first_token_ms = watch.ElapsedMs();
   std::vector<float> logits = std::move(prefill->logits);
   generation.prefill = std::move(*prefill);
   NPUMOE_RETURN_IF_ERROR(DecodeLoop(session, context, options, session.context_tokens(),

@@ -17,7 +17,8 @@ namespace npumoe::cli {
 struct GenerateOptions {
   SamplingOptions sampling;
   uint64_t seed = 0;
-  int64_t max_tokens = -1;  // -1: until an end token or a full context
+  std::vector<int32_t> end_tokens;  // generation stops at any of them
+  int64_t max_tokens = -1;          // -1: until an end token or a full context
   bool stream = true;
 };
 
@@ -29,8 +30,10 @@ struct Generation {
   std::vector<int32_t> ids;  // without the end token
   StopReason stop = StopReason::kLength;
   PrefillResult prefill;  // its logits are moved out
+  // Measured: the first token comes out of prefill, every further one is a decode step.
+  int64_t decode_steps = 0;
   double decode_ms = 0;
-  double first_token_ms = 0;  // measured here, from the call to the first sampled token
+  double DecodeTokensPerSecond() const;
 };
 
 // Makes the session's context equal `prompt` (what it shares with `context` is kept), then

@@ -4,26 +4,57 @@
 #include <CLI/CLI.hpp>
 #include <cctype>
 #include <cstdio>
+#include <set>
 #include <string>
 
 #include "cli/command.h"
+#include "cli/version.h"
 
 namespace npumoe::cli {
 namespace {
 
 constexpr int kExitError = 1;
 constexpr int kExitUsage = 2;
+constexpr int kExitInterrupted = 130;  // as shells report a process that SIGINT ended
 
-// Every flag has an environment variable: --top-k can be set as NPUMOE_TOP_K.
+// What a command reads and writes is named on the command line only: a variable left over in the
+// environment must not compete with it.
+bool IsSetting(const std::string& name) {
+  static const std::set<std::string> not_settings = {
+      "help",     "model",   "prompt",      "file",          "ids-file", "data",
+      "text",     "jsonl",   "path",        "out",           "merge",    "package",
+      "function", "inputs",  "calibration", "frontier",      "replay",   "json",
+      "plan",     "explain", "routing",     "replay-routing"};
+  return not_settings.count(name) == 0;
+}
+
+// Every setting has an environment variable: --top-k can be set as NPUMOE_TOP_K.
 void NameEnvironmentVariables(CLI::App& app) {
   for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; })) {
     for (CLI::Option* option : command->get_options()) {
-      if (option->get_lnames().empty() || option->get_lnames().front() == "help") continue;
+      if (option->get_lnames().empty() || !IsSetting(option->get_lnames().front())) continue;
       std::string name = "NPUMOE_" + option->get_lnames().front();
       for (char& c : name) c = c == '-' ? '_' : static_cast<char>(std::toupper(c));
       option->envname(name);
     }
   }
+}
+
+// Whether the first word names a command; if not, says so and lists the commands.
+bool KnowsCommand(const CLI::App& app, const std::string& word) {
+  std::string known;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    if (command->get_name() == word) return true;
+    known += " " + command->get_name();
+  }
+  fmt::print(stderr, "npumoe: error: there is no command '{}'; there are:{}\n", word, known);
+  return false;
+}
+
+int ExitCodeOf(const Status& status) {
+  if (status.code() == StatusCode::kUsage) return kExitUsage;
+  if (status.code() == StatusCode::kCancelled) return kExitInterrupted;
+  return kExitError;
 }
 
 int Main(int argc, char** argv) {
@@ -33,8 +64,8 @@ int Main(int argc, char** argv) {
   app.require_subcommand(1);
   app.footer(
       "Example:\n  npumoe run models/demo \"The special magic number is\" -n 8\n\n"
-      "npumoe COMMAND --help explains a command. Every flag --some-flag may also be given\n"
-      "as the environment variable NPUMOE_SOME_FLAG.");
+      "npumoe COMMAND --help explains a command. Every setting --some-flag (not what is\n"
+      "read and written) may also be given as the environment variable NPUMOE_SOME_FLAG.");
   CommandBody selected;
   AddRunCommand(app, selected);
   AddShowCommand(app, selected);
@@ -50,15 +81,21 @@ int Main(int argc, char** argv) {
   AddVersionCommand(app, selected);
   NameEnvironmentVariables(app);
 
+  app.set_version_flag("--version,-v", fmt::format("npumoe {}", kVersion));
+
+  if (argc > 1 && argv[1][0] != '-' && !KnowsCommand(app, argv[1])) return kExitUsage;
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kExitUsage;
   }
   const Status status = selected();
-  if (status.ok()) return std::fflush(stdout) == 0 ? 0 : kExitError;
-  fmt::print(stderr, "npumoe: error: {}\n", status.message());
-  return status.code() == StatusCode::kUsage ? kExitUsage : kExitError;
+  const bool is_written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+  if (status.ok() && is_written) return 0;
+  fmt::print(
+      stderr, "npumoe: error: {}\n",
+      status.ok() ? "standard output cannot be written; is the disk full?" : status.message());
+  return ExitCodeOf(status);
 }
 
 }  // namespace

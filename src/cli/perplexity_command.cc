@@ -37,7 +37,9 @@ Result<std::vector<int32_t>> ReadTokens(const Options& options, const Model& mod
     NPUMOE_ASSIGN_OR_RETURN(ids, ReadIdsFile(options.ids_file, model.config.vocab_size));
   } else if (!options.file.empty()) {
     NPUMOE_ASSIGN_OR_RETURN(const std::string text, ReadText(options.file));
-    NPUMOE_ASSIGN_OR_RETURN(ids, EncodeText(model, text, SpecialTokens::kAsText));
+    Result<std::vector<int32_t>> encoded = EncodeText(model, text, SpecialTokens::kAsText);
+    if (!encoded.ok()) return encoded.status().WithContext(options.file);
+    ids = std::move(*encoded);
   } else {
     return UsageError("perplexity needs -f TEXT or --ids-file IDS");
   }
@@ -115,13 +117,13 @@ void AddPerplexityCommand(CLI::App& app, CommandBody& selected) {
   AddModelOption(*command, options->engine);
   AddThreadOption(*command, options->engine);
   AddDeviceOptions(*command, options->engine);
-  command->add_option("-f,--file", options->file, "UTF-8 text");
-  command->add_option("--ids-file", options->ids_file, "Token ids instead of text");
+  auto* file = command->add_option("-f,--file", options->file, "UTF-8 text");
+  command->add_option("--ids-file", options->ids_file, "Token ids instead of text")->excludes(file);
   command->add_option("-c,--ctx-size", options->window_tokens, "Window length in tokens")
       ->check(CLI::Range(int64_t{4}, int64_t{1} << 20))
       ->capture_default_str();
   command->add_option("--chunks", options->max_windows, "Use only the first windows (0: all)")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 20))
       ->capture_default_str();
   command->add_option("--kl-against", options->kl_against,
                       "Compare with this device on the same text: cpu");

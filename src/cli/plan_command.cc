@@ -13,6 +13,7 @@
 #include "cli/engine.h"
 #include "cli/frontier_report.h"
 #include "cli/table.h"
+#include "cli/validators.h"
 #include "plan/planner.h"
 
 namespace npumoe::cli {
@@ -43,6 +44,9 @@ Result<PlanOptions> ParseOptions(const Options& options, const Model& model) {
   NPUMOE_ASSIGN_OR_RETURN(plan.overflow, ParseOverflowMode(options.overflow));
   if (plan.overflow == OverflowMode::kDrop && !options.allow_lossy) {
     return UsageError("--overflow drop changes answers: add --allow-lossy, or keep spill");
+  }
+  if (plan.strategy == Strategy::kCpu && options.min_npu_share > 0) {
+    return UsageError("--strategy cpu and --min-npu-share contradict each other");
   }
   plan.min_npu_share = options.min_npu_share;
   plan.prompt_tokens = options.prompt_tokens;
@@ -81,10 +85,17 @@ void PrintSummary(const Plan& plan, const std::string& out) {
   table.AddRow({"launches", FormatCount(p.launches), "-"});
   table.AddRow({"expert work on the NPU", FormatPercent(p.npu_share), "-"});
   table.AddRow({"padding", FormatPercent(p.padding), "-"});
-  table.AddRow({"spill", FormatPercent(p.spill), "-"});
+  table.AddRow({plan.overflow == OverflowMode::kDrop ? "dropped (lossy)" : "spill",
+                FormatPercent(p.spill), "-"});
   table.AddRow({"weights in programs", FormatBytes(static_cast<double>(p.npu_weight_bytes)), "-"});
   fmt::print("{}", table.ToString());
   for (const std::string& note : plan.notes) fmt::print("note: {}\n", note);
+  if (p.launches == 0) {
+    fmt::print("note: a prompt of {} tokens is predicted best on the CPU alone{}\n",
+               FormatCount(p.prompt_tokens),
+               plan.ProgramCount() == 0 ? "" : "; the programs serve whole chunks of longer ones");
+  }
+  if (out.empty()) fmt::print("note: nothing was written; -o FILE keeps the plan\n");
 }
 
 Status MakeAndWrite(const Options& options) {
@@ -124,20 +135,27 @@ Status RunPlan(const Options& options) {
 void AddDecisionOptions(CLI::App& command, Options& options) {
   command
       .add_option("--strategy", options.strategy,
-                  "cpu, naive, base, tiers, tiers+groups, paper or optimal")
+                  "How capacities, programs and residency are chosen")
+      ->check(CLI::IsMember({"cpu", "naive", "base", "tiers", "tiers+groups", "paper", "optimal"}))
       ->capture_default_str();
-  command.add_option("--objective", options.objective, "latency, energy or cpu-time")
+  command.add_option("--objective", options.objective, "What to minimise")
+      ->check(CLI::IsMember({"latency", "energy", "cpu-time"}))
       ->capture_default_str();
-  command.add_option("--overflow", options.overflow, "spill, or drop with --allow-lossy")
+  command
+      .add_option("--overflow", options.overflow,
+                  "Beyond a capacity: spill, or drop with --allow-lossy")
+      ->check(CLI::IsMember({"spill", "drop"}))
       ->capture_default_str();
   command.add_flag("--allow-lossy", options.allow_lossy, "Allow --overflow drop");
   command
       .add_option("--min-npu-share", options.min_npu_share,
                   "Keep at least this share of the calibrated expert work on the NPU")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(Between(0, 1))
       ->capture_default_str();
-  command.add_option("--chunk", options.chunks,
-                     "Chunk length(s) to choose from, multiples of 32 (default: 128 to 2048)");
+  command
+      .add_option("--chunk", options.chunks,
+                  "Chunk length(s) to choose from, multiples of 32 (default: 128 to 2048)")
+      ->check(ChunkLength());
   command.add_option("--prompt-tokens", options.prompt_tokens, "Prompt length to plan for")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 24))
       ->capture_default_str();
@@ -155,8 +173,9 @@ void AddPlanCommand(CLI::App& app, CommandBody& selected) {
       ->capture_default_str();
   AddDecisionOptions(*command, *options);
   command->add_option("--out,-o", options->out, "Output .plan.json");
-  command->add_flag("--explain", options->explain, "Show what was compared and what decided");
-  command->add_flag("--json", options->json, "Machine-readable output");
+  auto* explain =
+      command->add_flag("--explain", options->explain, "Show what was compared and what decided");
+  command->add_flag("--json", options->json, "Machine-readable output")->excludes(explain);
   command->add_flag("--frontier", options->frontier,
                     "Print the padding-against-spill frontier instead of making a plan");
   AddFrontierOptions(*command, options->frontier_source);

@@ -31,8 +31,11 @@ Progress::Progress(std::string label, std::string unit, Visibility visibility)
       shown_(visibility == Visibility::kShown),
       terminal_(isatty(STDERR_FILENO) == 1) {}
 
-Progress::~Progress() {
+Progress::~Progress() { Clear(); }
+
+void Progress::Clear() {
   if (drawn_) std::fputs("\r\033[K", stderr);
+  drawn_ = false;
 }
 
 void Progress::Update(int64_t done, int64_t total) {
@@ -46,7 +49,8 @@ void Progress::Update(int64_t done, int64_t total) {
 
 void Progress::DrawBar(int64_t done, int64_t total) {
   const double now_ms = watch_.ElapsedMs();
-  if (now_ms - last_draw_ms_ < kRedrawMs && done < total) return;
+  if (done >= total) return Clear();  // the answer comes next
+  if (now_ms - last_draw_ms_ < kRedrawMs) return;
   last_draw_ms_ = now_ms;
   drawn_ = true;
   const auto filled = static_cast<size_t>(kBarColumns * std::min(done, total) / total);

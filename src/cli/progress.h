@@ -14,13 +14,14 @@ class Progress {
   // "calibrating", "tokens". Silent when `enabled` says so (--no-progress, --json is fine).
   enum class Visibility { kShown, kHidden };
   Progress(std::string label, std::string unit, Visibility visibility = Visibility::kShown);
-  ~Progress();  // ends the line
+  ~Progress();  // clears the line, as the last update does
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
   void Update(int64_t done, int64_t total);
 
  private:
+  void Clear();
   void DrawBar(int64_t done, int64_t total);
   void PrintLine(int64_t done, int64_t total);
   std::string label_;

@@ -11,15 +11,18 @@
 #include <string>
 #include <vector>
 
+#include "base/log.h"
 #include "cli/chat.h"
 #include "cli/command.h"
 #include "cli/engine.h"
 #include "cli/generate.h"
 #include "cli/input.h"
 #include "cli/interrupt.h"
+#include "cli/progress.h"
 #include "cli/run_compare.h"
 #include "cli/run_report.h"
 #include "cli/table.h"
+#include "cli/validators.h"
 
 namespace npumoe::cli {
 namespace {
@@ -36,11 +39,25 @@ struct Options {
   int64_t max_tokens = -1;
   std::optional<float> temperature, top_p, min_p;
   std::optional<int> top_k;
-  std::optional<uint64_t> seed;
+  std::optional<int64_t> seed;
   int64_t context_tokens = 0;
   bool perf = false;
   bool compare_cpu = false;
   bool json = false;
+};
+
+// Draws the prefill of long prompts; the bar is gone before the answer starts.
+class PrefillProgress final : public Observer {
+ public:
+  void OnPrefillProgress(int64_t done, int64_t total) override {
+    if (done <= last_done_) progress_.emplace("prefill", "tokens");  // a new turn
+    last_done_ = done;
+    progress_->Update(done, total);
+  }
+
+ private:
+  std::optional<Progress> progress_{std::in_place, "prefill", "tokens"};
+  int64_t last_done_ = 0;
 };
 
 // Chosen: room for a long prompt and its answer without asking for the model's maximum.
@@ -61,10 +78,17 @@ SamplingOptions ChooseSampling(const Options& options, const GenerationConfig& c
   return sampling;
 }
 
-GenerateOptions ChooseGeneration(const Options& options, const Model& model) {
+GenerateOptions ChooseGeneration(const Options& options, const Model& model,
+                                 const std::optional<ChatTemplate>& chat_template) {
   GenerateOptions generate;
+  generate.end_tokens = model.generation.end_tokens;
+  if (chat_template && model.tokenizer != nullptr) {
+    const auto end_of_turn = model.tokenizer->TokenId(chat_template->end_of_turn());
+    if (end_of_turn) generate.end_tokens.push_back(*end_of_turn);
+  }
   generate.sampling = ChooseSampling(options, model.generation);
-  generate.seed = options.seed ? *options.seed : std::random_device{}();
+  const bool is_given = options.seed.has_value() && *options.seed >= 0;
+  generate.seed = is_given ? static_cast<uint64_t>(*options.seed) : std::random_device{}();
   generate.max_tokens = options.max_tokens;
   generate.stream = !options.json;
   return generate;
@@ -89,10 +113,19 @@ Result<ChatSettings> ChooseChatSettings(const Options& options) {
   return settings;
 }
 
+// Editors and echo end a text with a line feed that nobody means: one is taken off.
+std::string WithoutLastLineFeed(std::string text) {
+  if (!text.empty() && text.back() == '\n') text.pop_back();
+  return text;
+}
+
 Result<std::string> ReadPrompt(const Options& options) {
-  if (!options.file.empty()) return ReadText(options.file);
   if (!options.prompt.empty()) return options.prompt;
-  return std::string(std::istreambuf_iterator<char>(std::cin), {});
+  if (options.file.empty()) {
+    return WithoutLastLineFeed(std::string(std::istreambuf_iterator<char>(std::cin), {}));
+  }
+  NPUMOE_ASSIGN_OR_RETURN(std::string text, ReadText(options.file));
+  return WithoutLastLineFeed(std::move(text));
 }
 
 Result<std::vector<int32_t>> EncodePrompt(const Options& options, const Model& model,
@@ -105,7 +138,9 @@ Result<std::vector<int32_t>> EncodePrompt(const Options& options, const Model& m
           "--system needs a chat template: this model has none; name one with "
           "--chat-template or write the text into the prompt");
     }
-    return EncodeText(model, text, SpecialTokens::kParse);
+    Result<std::vector<int32_t>> ids = EncodeText(model, text, SpecialTokens::kParse);
+    if (!ids.ok() && !options.file.empty()) return ids.status().WithContext(options.file);
+    return ids;
   }
   std::vector<ChatMessage> messages;
   if (!options.system.empty()) messages.push_back({"system", options.system, {}, {}});
@@ -131,6 +166,13 @@ Status RunOnce(const Options& options, Engine& engine, Session& session,
   } else {
     fmt::print("\n");
     if (options.perf) fmt::print(stderr, "{}", RunReportText(engine, generation));
+    if (generation.stop == StopReason::kContextFull) {
+      LogWarning(fmt::format("stopped: the context of {} tokens is full; -c makes it larger",
+                             session.context_tokens()));
+    }
+  }
+  if (generation.stop == StopReason::kInterrupted) {
+    return Status(StatusCode::kCancelled, "interrupted");
   }
   return CheckRequiredNpu(engine, options.engine);
 }
@@ -148,9 +190,14 @@ Status RunRun(const Options& options) {
   if (context_tokens == 0) {
     context_tokens = std::min<int64_t>(kDefaultContextTokens, model.config.max_position_embeddings);
   }
-  NPUMOE_ASSIGN_OR_RETURN(const auto session, engine->NewSession(context_tokens, nullptr));
-  const GenerateOptions generate = ChooseGeneration(options, model);
+  for (const std::string& field : model.generation.unsupported) {
+    LogWarning("generation_config.json: " + field + " is not supported and has no effect");
+  }
+  PrefillProgress progress;
+  NPUMOE_ASSIGN_OR_RETURN(const auto session, engine->NewSession(context_tokens, &progress));
+  const GenerateOptions generate = ChooseGeneration(options, model, chat_template);
   if (!IsChat(options)) return RunOnce(options, *engine, *session, chat_template, generate);
+  if (options.json) return UsageError("--json needs a prompt: a chat streams its replies");
   if (!chat_template) {
     return UsageError(
         "this model has no chat template, so there is no chat: give a prompt to "
@@ -164,34 +211,38 @@ Status RunRun(const Options& options) {
 void AddPromptOptions(CLI::App& command, Options& options) {
   auto* prompt = command.add_option("prompt,-p,--prompt", options.prompt,
                                     "Prompt; without one: a chat on a terminal, else stdin");
-  auto* file = command.add_option("-f,--file", options.file, "Prompt from a UTF-8 file");
-  command.add_option("--ids-file", options.ids_file, "Prompt as token ids")
-      ->excludes(prompt)
-      ->excludes(file);
-  command.add_option("--system", options.system, "System message");
-  command.add_flag("--no-chat-template", options.no_chat_template,
-                   "Complete the prompt as it stands (special tokens in it are parsed)");
-  command.add_option("--chat-template", options.chat_template, "Template by name: chatml, qwen3");
+  auto* file =
+      command.add_option("-f,--file", options.file, "Prompt from a UTF-8 file")->excludes(prompt);
+  auto* ids = command.add_option("--ids-file", options.ids_file, "Prompt as token ids")
+                  ->excludes(prompt)
+                  ->excludes(file);
+  auto* raw = command.add_flag("--no-chat-template", options.no_chat_template,
+                               "Complete the prompt as it stands (special tokens are parsed)");
+  command.add_option("--system", options.system, "System message")->excludes(ids)->excludes(raw);
+  command.add_option("--chat-template", options.chat_template, "Template by name: chatml, qwen3")
+      ->excludes(ids)
+      ->excludes(raw);
   command.add_option("--thinking", options.thinking, "Qwen3's thinking switch")
       ->check(CLI::IsMember({"on", "off"}));
 }
 
 void AddGenerationOptions(CLI::App& command, Options& options) {
   command.add_option("-n,--predict", options.max_tokens, "Longest answer in tokens (-1: no limit)")
+      ->check(CLI::Range(int64_t{-1}, int64_t{1} << 40))
       ->capture_default_str();
   command.add_option("--temp", options.temperature, "Temperature; 0 takes the likeliest token")
-      ->check(CLI::Range(0.0, 100.0));
+      ->check(Between(0, 100));
   command.add_option("--top-k", options.top_k, "Sample from the k likeliest (0: off)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(0, 1 << 30));
   command.add_option("--top-p", options.top_p, "... from the likeliest that sum to p")
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(Between(0, 1));
   command.add_option("--min-p", options.min_p, "... from those at least p times the likeliest")
-      ->check(CLI::Range(0.0, 1.0));
-  command.add_option("-s,--seed", options.seed, "Seed of the sampling (random by default)");
+      ->check(Between(0, 1));
+  command.add_option("-s,--seed", options.seed, "Seed of the sampling (-1 or none: random)");
   command
       .add_option("-c,--ctx-size", options.context_tokens,
                   "Context in tokens (0: 8192, or the model's maximum if smaller)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
   command.add_flag("--perf", options.perf, "Print timings and placement to stderr");
   command.add_flag("--compare-cpu", options.compare_cpu,
                    "Also answer on the CPU alone, and close with a table of both");

@@ -70,7 +70,9 @@ Result<Comparison> RunBoth(Engine& engine, std::span<const int32_t> prompt,
                           RunArm(engine, Engine::On::kCpu, prompt, generate, options, nullptr));
   const RoutingTrace trace = recorder.Trace();
   const CostModel& costs = engine.npu->costs();
-  NPUMOE_ASSIGN_OR_RETURN(comparison.planned.modelled, Simulate(*engine.plan, costs, trace, 0));
+  Plan executed = *engine.plan;
+  executed.overflow = engine.npu->overflow();
+  NPUMOE_ASSIGN_OR_RETURN(comparison.planned.modelled, Simulate(executed, costs, trace, 0));
   NPUMOE_ASSIGN_OR_RETURN(comparison.cpu.modelled,
                           Simulate(WithoutNpu(*engine.plan), costs, trace, 0));
   comparison.mean_kl = MeanKl(comparison.cpu, comparison.planned, engine.model->config.vocab_size);
@@ -106,20 +108,22 @@ std::string PrintedTable(const Engine& engine, const Comparison& c) {
   return table.ToString();
 }
 
-std::string PrintedJson(const Comparison& c) {
+std::string PrintedJson(const Comparison& c, const std::string& chip) {
   const auto arm = [](const Arm& a) {
     const DispatchCounts& n = a.generation.prefill.counts;
-    return nlohmann::ordered_json{{"text", a.generation.text},
-                                  {"time_to_first_token_ms", a.generation.prefill.time_ms},
-                                  {"modelled_time_ms", a.modelled.time_ms},
-                                  {"modelled_energy_j", a.modelled.energy_j},
-                                  {"launches", n.launches},
-                                  {"capacity_rows", n.capacity_rows},
-                                  {"filled_rows", n.filled_rows},
-                                  {"spilled_rows", n.spilled_rows},
-                                  {"dropped_rows", n.dropped_rows}};
+    return nlohmann::ordered_json{
+        {"text", a.generation.text},
+        {"first_token_ms_measured_cpu_modelled_npu", a.generation.prefill.time_ms},
+        {"first_token_ms_modelled", a.modelled.time_ms},
+        {"energy_j_modelled", a.modelled.energy_j},
+        {"launches", n.launches},
+        {"capacity_rows", n.capacity_rows},
+        {"filled_rows", n.filled_rows},
+        {"spilled_rows", n.spilled_rows},
+        {"dropped_rows", n.dropped_rows}};
   };
-  return nlohmann::ordered_json{{"cpu", arm(c.cpu)},
+  return nlohmann::ordered_json{{"chip", chip},
+                                {"cpu", arm(c.cpu)},
                                 {"plan", arm(c.planned)},
                                 {"mean_kl", c.mean_kl},
                                 {"same_answer", c.same_answer}}
@@ -134,7 +138,7 @@ Status CompareWithCpu(Engine& engine, std::span<const int32_t> prompt,
   if (!engine.uses_npu()) return UsageError("--compare-cpu needs --plan FILE");
   NPUMOE_ASSIGN_OR_RETURN(const Comparison comparison, RunBoth(engine, prompt, generate, options));
   if (options.json) {
-    fmt::print("{}", PrintedJson(comparison));
+    fmt::print("{}", PrintedJson(comparison, engine.profile->name));
     return OkStatus();
   }
   fmt::print("\n\n{}\n{}", comparison.planned.modelled.timeline.Draw(78),

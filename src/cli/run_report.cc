@@ -16,10 +16,6 @@ double Share(int64_t part, int64_t whole) {
   return whole == 0 ? 0 : static_cast<double>(part) / static_cast<double>(whole);
 }
 
-double TokensPerSecond(size_t tokens, double ms) {
-  return ms <= 0 ? 0 : static_cast<double>(tokens) / ms * 1000;
-}
-
 OrderedJson CountsJson(const DispatchCounts& counts) {
   return {{"launches", counts.launches},         {"capacity_rows", counts.capacity_rows},
           {"filled_rows", counts.filled_rows},   {"padding_rows", counts.padding_rows()},
@@ -30,13 +26,14 @@ OrderedJson CountsJson(const DispatchCounts& counts) {
 // On a device whose times are modelled, prefill time is measured CPU work and modelled NPU work
 // on one timeline.
 OrderedJson TimesJson(const Engine& engine, const Generation& g) {
-  OrderedJson times = {
-      {"prompt_tokens", g.prefill.tokens},
-      {"prefill_ms", g.prefill.time_ms},
-      {"prefill_ms_source", engine.uses_npu() ? "measured CPU, modelled NPU" : "measured"},
-      {"generated_tokens", g.ids.size()},
-      {"decode_ms", g.decode_ms},
-      {"decode_tokens_per_s", TokensPerSecond(g.ids.size(), g.decode_ms)}};
+  OrderedJson times = {{"prompt_tokens", g.prefill.tokens},
+                       {"prefill_ms", g.prefill.time_ms},
+                       {"prefill_source", engine.PrefillTimeSource()},
+                       {"generated_tokens", g.ids.size()},
+                       {"decode_steps", g.decode_steps},
+                       {"decode_ms", g.decode_ms},
+                       {"decode_tokens_per_s", g.DecodeTokensPerSecond()},
+                       {"decode_source", "measured"}};
   if (engine.uses_npu()) times["npu_energy_j_modelled"] = g.prefill.npu_energy_j;
   return times;
 }
@@ -46,9 +43,9 @@ OrderedJson TimesJson(const Engine& engine, const Generation& g) {
 std::string RunReportText(const Engine& engine, const Generation& g) {
   const PrefillResult& p = g.prefill;
   std::string text = fmt::format("prefill  {} tokens in {} ({})\n", p.tokens, FormatMs(p.time_ms),
-                                 engine.uses_npu() ? "CPU measured, NPU modelled" : "measured");
+                                 engine.PrefillTimeSource());
   text += fmt::format("decode   {} tokens, {:.1f}/s (measured), stopped: {}\n", g.ids.size(),
-                      TokensPerSecond(g.ids.size(), g.decode_ms), Name(g.stop));
+                      g.DecodeTokensPerSecond(), Name(g.stop));
   if (!engine.uses_npu()) return text;
   const DispatchCounts& c = p.counts;
   text += fmt::format(

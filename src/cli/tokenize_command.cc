@@ -69,6 +69,7 @@ Status TokenizeOne(const Tokenizer& tokenizer, const Options& options) {
 Status RunTokenize(const Options& options) {
   NPUMOE_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Load(options.model));
   if (options.jsonl) return TokenizeLines(*tokenizer);
+  if (options.text.empty()) return UsageError("tokenize needs a text, or --jsonl for lines");
   return TokenizeOne(*tokenizer, options);
 }
 
@@ -79,10 +80,12 @@ void AddTokenizeCommand(CLI::App& app, CommandBody& selected) {
   auto options = std::make_shared<Options>();
   command->add_option("model,-m,--model", options->model, "Model folder or tokenizer.json")
       ->required();
-  command->add_option("text", options->text, "Text (one line per token is printed)");
-  command->add_flag("--jsonl", options->jsonl,
-                    "Lines {\"text\": ...} on stdin, lines {\"ids\": [...], \"decoded\": ...} out; "
-                    "special tokens parsed, none added");
+  auto* text = command->add_option("text", options->text, "Text (one line per token is printed)");
+  command
+      ->add_flag("--jsonl", options->jsonl,
+                 "Lines {\"text\": ...} on stdin, lines {\"ids\": [...], \"decoded\": ...} out; "
+                 "special tokens parsed, none added")
+      ->excludes(text);
   command->add_flag("--json", options->json, "Machine-readable output");
   command->footer(
       "Example:\n  npumoe tokenize models/demo \"Hello world\"\n"

@@ -46,6 +46,8 @@ class ChatTemplate {
   static Result<ChatTemplate> ByName(std::string_view name);
 
   const std::string& name() const { return name_; }
+  // The token that ends a turn: a reply stops at it, whatever the model's files say.
+  std::string_view end_of_turn() const { return "<|im_end|>"; }
   Result<std::vector<ChatSegment>> Render(const std::vector<ChatMessage>& messages,
                                           const ChatOptions& options) const;
   // The segments joined: what the reference template renders.

@@ -37,6 +37,21 @@ Status ReadFraction(const JsonObject& json, const std::string& key, double max,
   return OkStatus();
 }
 
+// Present with another value than the one that means "off".
+std::vector<std::string> UnsupportedFields(const JsonObject& json) {
+  static constexpr std::pair<const char*, double> kOff[] = {
+      {"repetition_penalty", 1}, {"no_repeat_ngram_size", 0}, {"num_beams", 1},
+      {"typical_p", 1},          {"epsilon_cutoff", 0},       {"eta_cutoff", 0},
+      {"penalty_alpha", 0},      {"min_length", 0},           {"min_new_tokens", 0}};
+  std::vector<std::string> fields;
+  for (const auto& [key, off] : kOff) {
+    if (!json.Has(key)) continue;
+    const Json& value = json.json()[key];
+    if (!value.is_number() || value.get<double>() != off) fields.emplace_back(key);
+  }
+  return fields;
+}
+
 Result<GenerationConfig> ReadFields(const JsonObject& json, int vocab_size) {
   GenerationConfig config;
   NPUMOE_ASSIGN_OR_RETURN(config.end_tokens, ReadEndTokens(json, vocab_size));
@@ -50,6 +65,7 @@ Result<GenerationConfig> ReadFields(const JsonObject& json, int vocab_size) {
   if (json.Has("do_sample")) {
     NPUMOE_ASSIGN_OR_RETURN(config.do_sample, json.Bool("do_sample"));
   }
+  config.unsupported = UnsupportedFields(json);
   return config;
 }
 

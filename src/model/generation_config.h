@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "base/status.h"
@@ -18,6 +19,8 @@ struct GenerationConfig {
   std::optional<float> top_p;
   std::optional<float> min_p;
   std::optional<bool> do_sample;
+  // Fields of the file that would change answers elsewhere and have no effect here, by name.
+  std::vector<std::string> unsupported;
 };
 
 // Reads FOLDER/generation_config.json where present; end tokens fall back to `eos_token_id`

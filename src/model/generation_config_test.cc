@@ -35,6 +35,14 @@ TEST(GenerationConfig, FallsBackToTheModelsEndTokens) {
   EXPECT_FALSE(list->temperature.has_value());
 }
 
+TEST(GenerationConfig, NamesFieldsThatWouldChangeAnswersElsewhere) {
+  TestFolder folder;
+  folder.Write("generation_config.json", R"({"repetition_penalty":1.5,"num_beams":1})");
+  const auto config = ReadGenerationConfig(folder.path(), Json::object(), kVocabulary);
+  ASSERT_TRUE(config.ok()) << config.status().message();
+  EXPECT_EQ(config->unsupported, std::vector<std::string>{"repetition_penalty"});
+}
+
 TEST(GenerationConfig, MayHaveNoEndTokenAtAll) {
   TestFolder folder;
   const auto config =
