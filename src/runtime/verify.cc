@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <random>
 
 #include "kernels/convert/convert.h"
@@ -61,7 +62,8 @@ class ProgramInputs {
   std::vector<std::span<const int32_t>> slots_;
 };
 
-// Largest |device - reference| over the largest |reference| of one slot.
+// Largest |device - reference| over the largest |reference| of one slot; infinity when a
+// difference is no finite number.
 double SlotError(const NpuExecutor& executor, const Launch& launch, const ProgramInputs& inputs,
                  size_t slot) {
   const PlannedExpert& planned = launch.program->planned().experts[slot];
@@ -83,7 +85,8 @@ double SlotError(const NpuExecutor& executor, const Launch& launch, const Progra
     for (int64_t c = 0; c < in.columns; ++c) {
       const double wanted = task.out.Row(r)[c];
       const double difference = std::abs(F32FromF16(values[c * row.stride]) - wanted);
-      if (!(difference <= error)) error = difference;  // NaN counts as the largest error
+      if (!std::isfinite(difference)) return std::numeric_limits<double>::infinity();
+      error = std::max(error, difference);
       largest = std::max(largest, std::abs(wanted));
     }
   }

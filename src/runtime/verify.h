@@ -34,7 +34,7 @@ struct ProgramVerdict {
   int layer = 0;
   int program = 0;
   Status status;     // ok, or why it could not be executed
-  double error = 0;  // the worst expert's, as above
+  double error = 0;  // the worst expert's, as above; infinity with NaN or infinite values
   int worst_expert = 0;
   int64_t rows = 0;  // compared
   bool passed() const { return status.ok() && error <= kProgramErrorLimit; }

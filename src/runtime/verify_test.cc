@@ -87,6 +87,19 @@ TEST_F(Verify, ChangedWeightsFail) {
   EXPECT_EQ(verdicts[1].worst_expert, 4);
 }
 
+// All other values of the answer are right, and follow the one that is not a number.
+TEST_F(Verify, OneNanAtTheBeginningFails) {
+  FaultyDevice device(*bench_.emulator);
+  device.on_wait = [](int call) { return call == 1 ? Fault::kNan : Fault::kNone; };
+  const auto executor = bench_.Load(device);
+  const std::vector<ProgramVerdict> verdicts = VerifyPrograms(*executor, {});
+  EXPECT_TRUE(verdicts[0].passed());
+  EXPECT_FALSE(verdicts[1].passed());
+  EXPECT_TRUE(std::isinf(verdicts[1].error));
+  EXPECT_EQ(verdicts[1].worst_expert, executor->plan().layers[0].programs[1].experts[0].expert);
+  EXPECT_TRUE(verdicts[2].passed());
+}
+
 TEST_F(Verify, TakesRecordedRows) {
   const auto executor = bench_.Load();
   std::vector<float> rows(64 * 3, 0.25f);
