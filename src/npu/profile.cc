@@ -51,6 +51,16 @@ const char* Name(Provenance provenance) {
   return "";
 }
 
+GraphLimits LimitsOf(const ChipProfile& profile) {
+  GraphLimits limits;
+  limits.max_axis = profile.limits.max_axis;
+  limits.max_rank = profile.limits.max_rank;
+  limits.max_program_bytes = profile.limits.max_program_bytes;
+  limits.max_weight_file_bytes = profile.limits.max_weight_file_bytes;
+  limits.refused_ops = profile.limits.refused_ops;
+  return limits;
+}
+
 double RateAt(std::span<const RatePoint> points, double rows) {
   NPUMOE_CHECK(!points.empty());
   if (rows <= points.front().rows) return points.front().rate.value;

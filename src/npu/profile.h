@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "graph/validator.h"
 
 namespace npumoe {
 
@@ -89,6 +90,9 @@ struct ChipProfile {
   std::string hash;                   // of the file's bytes: plans name it
   std::vector<FigureOrigin> origins;  // of every entry, in the order of the format
 };
+
+// What the chip's limits say about a graph.
+GraphLimits LimitsOf(const ChipProfile& profile);
 
 // A path to a .toml file, or the name of a profile in one of the `search` folders, the first that
 // has it. An unknown name lists the known ones.

@@ -43,16 +43,6 @@ Result<ExpertSlot> LowerExpert(const Plan& plan, const LayerPlan& layer,
 
 }  // namespace
 
-GraphLimits LimitsOf(const ChipProfile& profile) {
-  GraphLimits limits;
-  limits.max_axis = profile.limits.max_axis;
-  limits.max_rank = profile.limits.max_rank;
-  limits.max_program_bytes = profile.limits.max_program_bytes;
-  limits.max_weight_file_bytes = profile.limits.max_weight_file_bytes;
-  limits.refused_ops = profile.limits.refused_ops;
-  return limits;
-}
-
 Result<Graph> LowerProgram(const Plan& plan, const LayerPlan& layer, const PlannedProgram& program,
                            const std::vector<FfnWeights>& experts) {
   std::vector<ExpertSlot> slots;

@@ -5,14 +5,10 @@
 
 #include "base/status.h"
 #include "graph/graph.h"
-#include "graph/validator.h"
 #include "model/weights.h"
-#include "npu/profile.h"
 #include "plan/plan.h"
 
 namespace npumoe {
-
-GraphLimits LimitsOf(const ChipProfile& profile);
 
 // Weights are converted to fp16 when the writer asks for them (WeightData::produce); a weight
 // beyond the range of fp16 makes that fail with its name.

@@ -111,21 +111,6 @@ TEST(Lowering, RefusesWeightsOfAnotherShape) {
   EXPECT_CONTAINS(text, "[4, 6]");
 }
 
-TEST(Lowering, TakesItsLimitsFromTheProfile) {
-  ChipProfile profile;
-  profile.limits.max_axis = 100;
-  profile.limits.max_rank = 4;
-  profile.limits.max_program_bytes = 1000;
-  profile.limits.max_weight_file_bytes = 2000;
-  profile.limits.refused_ops = {"gather"};
-  const GraphLimits limits = LimitsOf(profile);
-  EXPECT_EQ(limits.max_axis, 100);
-  EXPECT_EQ(limits.max_rank, 4);
-  EXPECT_EQ(limits.max_program_bytes, 1000);
-  EXPECT_EQ(limits.max_weight_file_bytes, 2000);
-  EXPECT_EQ(limits.refused_ops, std::vector<std::string>{"gather"});
-}
-
 TEST(Lowering, KeysProgramsByEverythingThatTheirBytesDependOn) {
   const Plan plan = SamplePlan();
   const LayerPlan& layer = plan.layers[0];

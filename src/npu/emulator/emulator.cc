@@ -88,16 +88,6 @@ class EmulatedProgram final : public Program {
   std::shared_ptr<const Executable> executable_;
 };
 
-GraphLimits LimitsOf(const NpuLimits& limits) {
-  GraphLimits result;
-  result.max_axis = limits.max_axis;
-  result.max_rank = limits.max_rank;
-  result.max_program_bytes = limits.max_program_bytes;
-  result.max_weight_file_bytes = limits.max_weight_file_bytes;
-  result.refused_ops = limits.refused_ops;
-  return result;
-}
-
 Status CheckBytes(int64_t program_bytes, int64_t file_bytes, const ChipProfile& profile) {
   const NpuLimits& limits = profile.limits;
   if (program_bytes > limits.max_program_bytes) {
@@ -124,7 +114,7 @@ Result<std::shared_ptr<const Executable>> ReadExecutable(const std::filesystem::
   if (Status s = CheckBytes(graph->WeightBytes(), package.weight_file_bytes, profile); !s.ok()) {
     return where(s);
   }
-  if (Status s = RefusalOf(ValidateGraph(*graph, LimitsOf(profile.limits))); !s.ok()) {
+  if (Status s = RefusalOf(ValidateGraph(*graph, LimitsOf(profile))); !s.ok()) {
     return where(s);
   }
   auto executable = Executable::Build(*graph, package.storage);
