@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "eval/windows.h"
-#include "runtime/dispatch_counts.h"
 
 namespace npumoe {
 namespace {
@@ -80,7 +79,7 @@ Status CompareWindow(Session& reference, Session& candidate, std::span<const int
   NPUMOE_ASSIGN_OR_RETURN(const PrefillResult got,
                           candidate.Prefill(window, LogitsWanted::kAllRows));
   totals.AddWindow(wanted.logits, got.logits, window);
-  Accumulate(got.counts, result.counts);
+  result.counts += got.counts;
   result.reference_ms += wanted.time_ms;
   result.candidate_ms += got.time_ms;
   result.candidate_npu_energy_j += got.npu_energy_j;

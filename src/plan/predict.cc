@@ -15,15 +15,6 @@ namespace {
 constexpr int64_t kMaxCountedChunks = 256;
 constexpr int64_t kMaxReplayedChunks = 64;
 
-void Add(DispatchCounts& sum, const DispatchCounts& counts) {
-  sum.launches += counts.launches;
-  sum.capacity_rows += counts.capacity_rows;
-  sum.filled_rows += counts.filled_rows;
-  sum.spilled_rows += counts.spilled_rows;
-  sum.dropped_rows += counts.dropped_rows;
-  sum.cpu_rows += counts.cpu_rows;
-}
-
 std::span<const int32_t> LoadsAt(const ChunkLoads& loads, int64_t chunk, size_t layer) {
   const auto experts = static_cast<size_t>(loads.num_experts);
   return std::span(loads.layers[layer]).subspan(static_cast<size_t>(chunk) * experts, experts);
@@ -79,7 +70,7 @@ class SamplePrompts {
     for (const auto& layers : partial_) {
       for (size_t l = 0; l < plan.layers.size(); ++l) {
         const bool on_npu = spans_.back().place == ChunkPlace::kNpu;
-        Add(sum, CountDispatch(on_npu ? plan.layers[l] : LayerPlan{}, layers[l], plan.overflow));
+        sum += CountDispatch(on_npu ? plan.layers[l] : LayerPlan{}, layers[l], plan.overflow);
       }
     }
     return sum;
@@ -152,8 +143,8 @@ DispatchCounts CountCalibrated(const Plan& plan, const ChunkLoads& loads) {
     std::vector<int64_t> filled(dispatch.programs());
     for (int64_t i = 0; i < counted; ++i) {
       const auto chunk_loads = LoadsAt(loads, i * loads.chunks / counted, l);
-      Add(sum, dispatch.Count(chunk_loads, ChunkPlace::kNpu, plan.overflow, filled,
-                              [](size_t, int64_t) {}));
+      sum += dispatch.Count(chunk_loads, ChunkPlace::kNpu, plan.overflow, filled,
+                            [](size_t, int64_t) {});
     }
   }
   return sum;

@@ -111,7 +111,7 @@ class ReplayRun {
     for (size_t p = 0; p < filled_.size(); ++p) {
       if (filled_[p] > 0) Launch(step, chunk, p, LaunchCostOf(layer, p, loads));
     }
-    AddCounts(counts);
+    result_.counts += counts;
   }
 
   LaunchCost LaunchCostOf(const Replay::LayerModel& layer, size_t program,
@@ -145,15 +145,6 @@ class ReplayRun {
     }
     cpu_ms_ += ms;
     result_.cpu_busy_ms += ms;
-  }
-
-  void AddCounts(const DispatchCounts& counts) {
-    result_.counts.launches += counts.launches;
-    result_.counts.capacity_rows += counts.capacity_rows;
-    result_.counts.filled_rows += counts.filled_rows;
-    result_.counts.spilled_rows += counts.spilled_rows;
-    result_.counts.dropped_rows += counts.dropped_rows;
-    result_.counts.cpu_rows += counts.cpu_rows;
   }
 
   const Replay& replay_;

@@ -31,9 +31,19 @@ Status CheckTraceFits(const Plan& plan, const RoutingTrace& trace, size_t sequen
   return OkStatus();
 }
 
-// Loads [chunks][layers, experts] of a sequence cut into `chunks`.
-std::vector<std::vector<int32_t>> CountLoads(const RoutingTrace& trace, int64_t first_token,
-                                             std::span<const ChunkSpan> chunks) {
+Status CheckChunksFit(std::span<const ChunkSpan> chunks, int64_t tokens) {
+  for (const ChunkSpan& chunk : chunks) {
+    if (chunk.begin >= 0 && chunk.begin <= chunk.end && chunk.end <= tokens) continue;
+    return InvalidInput(
+        fmt::format("routing trace: a chunk of tokens {} to {}; the sequence has {}", chunk.begin,
+                    chunk.end, tokens));
+  }
+  return OkStatus();
+}
+
+// The loads of CountLoads, of a trace that fits; the sequence starts at `first_token`.
+std::vector<std::vector<int32_t>> CountTokens(const RoutingTrace& trace, int64_t first_token,
+                                              std::span<const ChunkSpan> chunks) {
   const auto experts = static_cast<size_t>(trace.num_experts);
   const auto k = static_cast<size_t>(trace.experts_per_token);
   std::vector<std::vector<int32_t>> loads;
@@ -133,13 +143,33 @@ std::vector<ChunkSpan> CutIntoChunks(const Plan& plan, const CostModel& costs, i
   return chunks;
 }
 
+DispatchCounts& DispatchCounts::operator+=(const DispatchCounts& other) {
+  launches += other.launches;
+  capacity_rows += other.capacity_rows;
+  filled_rows += other.filled_rows;
+  spilled_rows += other.spilled_rows;
+  dropped_rows += other.dropped_rows;
+  cpu_rows += other.cpu_rows;
+  return *this;
+}
+
+Result<std::vector<std::vector<int32_t>>> CountLoads(const Plan& plan, const RoutingTrace& trace,
+                                                     size_t sequence,
+                                                     std::span<const ChunkSpan> chunks) {
+  NPUMOE_RETURN_IF_ERROR(ValidateTrace(trace));
+  NPUMOE_RETURN_IF_ERROR(CheckTraceFits(plan, trace, sequence));
+  const auto [begin, end] = trace.Sequence(sequence);
+  NPUMOE_RETURN_IF_ERROR(CheckChunksFit(chunks, end - begin));
+  return CountTokens(trace, begin, chunks);
+}
+
 Result<SimulationResult> Simulate(const Plan& plan, const CostModel& costs,
                                   const RoutingTrace& trace, size_t sequence) {
   NPUMOE_RETURN_IF_ERROR(ValidateTrace(trace));
   NPUMOE_RETURN_IF_ERROR(CheckTraceFits(plan, trace, sequence));
   const auto [begin, end] = trace.Sequence(sequence);
   const std::vector<ChunkSpan> chunks = CutIntoChunks(plan, costs, end - begin, 0);
-  const std::vector<std::vector<int32_t>> loads = CountLoads(trace, begin, chunks);
+  const std::vector<std::vector<int32_t>> loads = CountTokens(trace, begin, chunks);
   const auto experts = static_cast<size_t>(trace.num_experts);
   const LoadsOf loads_of = [&](size_t chunk, size_t layer) {
     return std::span(loads[chunk]).subspan(layer * experts, experts);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,7 @@ struct DispatchCounts {
   int64_t assignments() const { return filled_rows + spilled_rows + dropped_rows + cpu_rows; }
   int64_t padding_rows() const { return capacity_rows - filled_rows; }
   bool operator==(const DispatchCounts&) const = default;
+  DispatchCounts& operator+=(const DispatchCounts& other);
 };
 
 // Where one chunk of a prompt runs.
@@ -39,6 +41,12 @@ struct ChunkSpan {
 // prompt's share would fall below it).
 std::vector<ChunkSpan> CutIntoChunks(const Plan& plan, const CostModel& costs, int64_t tokens,
                                      int64_t history);
+
+// Loads [chunks][layers of the plan * experts] of a sequence of a trace cut into `chunks`. Fails
+// when the trace is of another model than the plan or does not cover the chunks.
+Result<std::vector<std::vector<int32_t>>> CountLoads(const Plan& plan, const RoutingTrace& trace,
+                                                     size_t sequence,
+                                                     std::span<const ChunkSpan> chunks);
 
 // Counts of one chunk of one layer, from its loads [experts]. A program none of whose experts has
 // a token is not launched.

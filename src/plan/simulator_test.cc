@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "plan/planning_test_data.h"
 
@@ -40,6 +41,12 @@ TEST(CountDispatch, DoesNotLaunchAProgramThatNobodyAsksFor) {
   EXPECT_EQ(CountDispatch(TwoPrograms(), loads, OverflowMode::kSpill).launches, 0);
 }
 
+TEST(DispatchCounts, AddUpFieldByField) {
+  DispatchCounts sum{1, 2, 3, 4, 5, 6};
+  sum += {10, 20, 30, 40, 50, 60};
+  EXPECT_EQ(sum, (DispatchCounts{11, 22, 33, 44, 55, 66}));
+}
+
 class Simulator : public testing::Test {
  protected:
   Simulator() {
@@ -64,13 +71,7 @@ class Simulator : public testing::Test {
           ++loads[static_cast<size_t>(trace.layers[l].ids[static_cast<size_t>(i)])];
         }
         const bool on_npu = chunk.place == ChunkPlace::kNpu;
-        const DispatchCounts one =
-            CountDispatch(on_npu ? plan_.layers[l] : LayerPlan{}, loads, plan_.overflow);
-        sum.launches += one.launches;
-        sum.capacity_rows += one.capacity_rows;
-        sum.filled_rows += one.filled_rows;
-        sum.spilled_rows += one.spilled_rows;
-        sum.cpu_rows += one.cpu_rows;
+        sum += CountDispatch(on_npu ? plan_.layers[l] : LayerPlan{}, loads, plan_.overflow);
       }
     }
     return sum;
@@ -87,6 +88,24 @@ TEST_F(Simulator, CountsWhatCountDispatchCounts) {
   ASSERT_TRUE(result.ok()) << result.status().message();
   EXPECT_EQ(result->counts, Recount(trace, CutIntoChunks(plan_, Costs(), 1000, 0)));
   EXPECT_EQ(result->counts.assignments(), 1000 * 4 * 4);
+}
+
+TEST_F(Simulator, CountsEveryAssignmentOfEveryChunkOnce) {
+  const std::vector<ChunkSpan> chunks = {{0, 256}, {256, 300}};
+  const auto loads = CountLoads(plan_, Trace(300), 0, chunks);
+  ASSERT_TRUE(loads.ok()) << loads.status().message();
+  ASSERT_EQ(loads->size(), 2u);
+  for (size_t c = 0; c < chunks.size(); ++c) {
+    EXPECT_EQ(std::accumulate(loads->at(c).begin(), loads->at(c).end(), int64_t{0}),
+              (chunks[c].end - chunks[c].begin) * 4 * 4);  // experts per token, layers
+  }
+}
+
+TEST_F(Simulator, CountsNoChunkThatTheSequenceDoesNotHave) {
+  for (const ChunkSpan& chunk : {ChunkSpan{0, 301}, ChunkSpan{-1, 5}, ChunkSpan{5, 4}}) {
+    EXPECT_EQ(CountLoads(plan_, Trace(300), 0, std::span(&chunk, 1)).status().code(),
+              StatusCode::kInvalidInput);
+  }
 }
 
 TEST_F(Simulator, NeverRunsTwoThingsAtOnceOnOneEngine) {

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "plan/schedule.h"
-#include "runtime/dispatch_counts.h"
 
 namespace npumoe {
 namespace {
@@ -138,7 +137,7 @@ class PrefillRun {
       case Stage::kCombine:
         if (IsMoe(step.layer)) {
           CombineExperts(context_, NpuOf(step.chunk), step.layer, slot.rows, slot.moe);
-          Accumulate(slot.moe.counts, result_.counts);
+          result_.counts += slot.moe.counts;
         }
         FinishLayer(step, slot);
         break;
