@@ -6,19 +6,9 @@
 #include <utility>
 
 #include "plan/lowering.h"
-#include "runtime/dispatch_counts.h"
 
 namespace npumoe {
 namespace {
-
-// Bytes per weight of the experts in the model's file.
-double ExpertWeightBytes(const Model& model) {
-  for (const LayerWeights& layer : model.weights.layers) {
-    if (layer.experts.empty()) continue;
-    return static_cast<double>(BytesPerElement(layer.experts.front().gate.dtype));
-  }
-  return 2;
-}
 
 Status CheckOptions(const NpuExecutorOptions& options, OverflowMode overflow) {
   if (overflow == OverflowMode::kDrop && options.allow_lossy == AllowLossy::kNo) {
@@ -56,7 +46,7 @@ NpuExecutor::NpuExecutor(const Plan& plan, const ChipProfile& profile,
       options_(options),
       max_requests_in_flight_(profile.limits.max_requests_in_flight),
       overflow_(options.overflow.value_or(plan.overflow)),
-      costs_(model_->config, profile, ExpertWeightBytes(*model_)) {
+      costs_(model_->config, profile, BytesPerWeight(*model_)) {
   report_.device = device.info().description;
 }
 
@@ -163,7 +153,7 @@ ProgramPlacement& NpuExecutor::PlacementOf(int layer, int program) {
   return report_.programs[StateOf(layer, program).placement];
 }
 
-void NpuExecutor::AddCounts(const DispatchCounts& counts) { Accumulate(counts, report_.counts); }
+void NpuExecutor::AddCounts(const DispatchCounts& counts) { report_.counts += counts; }
 
 void NpuExecutor::AddOverflow(int layer, int expert, int64_t rows) {
   const int program = ResidencyOf(layer)[static_cast<size_t>(expert)].program;
