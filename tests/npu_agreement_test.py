@@ -22,9 +22,9 @@ def calibration(npumoe, tmp_path_factory):
 
 @pytest.fixture(scope="module", params=STRATEGIES)
 def plan(request, npumoe, calibration, tmp_path_factory):
-    path = tmp_path_factory.mktemp("plan") / "demo.plan.json"
+    path = tmp_path_factory.mktemp(f"plan-{request.param}") / "demo.plan.json"
     npumoe("plan", DEMO, "--calibration", calibration, "--strategy", request.param,
-           "--min-npu-share", 0.9, "-o", path)
+           "--min-npu-share", 0.9, "--chunk", 256, "-o", path)
     return path
 
 
@@ -44,14 +44,19 @@ def test_the_planned_npu_answers_as_the_cpu_does(npumoe, plan, calibration, tmp_
     assert report["mean_kl"] < 1e-4
     assert report["top1_agreement"] >= 0.995
     assert report["executed"] == report["recounted"]
-    assert report["executed"]["launches"] > 0
-    assert "padding" in report["predicted"] and "spill" in report["predicted"]
+    executed, predicted = report["executed"], report["predicted"]
+    assert executed["launches"] > 0 and executed["filled_rows"] > 0
+    if "base" not in plan.parent.name:  # base has room for the largest load that it has seen
+        assert executed["spilled_rows"] > 0, "nothing overflowed, so spill was not tried"
+    for name in ("padding", "spill"):
+        assert predicted[f"{name}_error"] == pytest.approx(
+            predicted[name] - report[f"executed_{name}"])
 
 
 def test_a_plan_calibrated_on_the_wrong_domain_gives_the_same_text(npumoe, tmp_path):
-    """Calibrated on one repeated word: the experts of prose are strangers to this plan."""
+    """Calibrated on tokens in no order: the popular experts of prose are not this plan's."""
     ids = tmp_path / "ids.txt"
-    ids.write_text("17 " * 4096)
+    ids.write_text(" ".join(str(i * 1579 % 4093) for i in range(4096)))
     calibration, plan = tmp_path / "c.json", tmp_path / "p.json"
     npumoe("calibrate", DEMO, "--ids-file", ids, "-o", calibration)
     npumoe("plan", DEMO, "--calibration", calibration, "--min-npu-share", 0.9, "--chunk", 256,
@@ -62,4 +67,4 @@ def test_a_plan_calibrated_on_the_wrong_domain_gives_the_same_text(npumoe, tmp_p
     assert npu["text"] == cpu["text"]
     assert npu["text"].strip().startswith("4821907")
     assert npu["dispatch"]["dropped_rows"] == 0
-    assert npu["dispatch"]["spilled_rows"] + npu["dispatch"]["cpu_rows"] > 0
+    assert npu["dispatch"]["spilled_rows"] > 0

@@ -28,6 +28,16 @@ bool IsSetting(const std::string& name) {
   return not_settings.count(name) == 0;
 }
 
+// As in llama.cpp, the last value of an option counts when it is given twice.
+void TakeLastValues(CLI::App& app) {
+  for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; })) {
+    for (CLI::Option* option : command->get_options()) {
+      if (option->get_expected_max() > 1) continue;  // lists, as --data
+      option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+    }
+  }
+}
+
 // Every setting has an environment variable: --top-k can be set as NPUMOE_TOP_K.
 void NameEnvironmentVariables(CLI::App& app) {
   for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; })) {
@@ -79,6 +89,7 @@ int Main(int argc, char** argv) {
   AddDoctorCommand(app, selected);
   AddBenchCommand(app, selected);
   AddVersionCommand(app, selected);
+  TakeLastValues(app);
   NameEnvironmentVariables(app);
 
   app.set_version_flag("--version,-v", fmt::format("npumoe {}", kVersion));

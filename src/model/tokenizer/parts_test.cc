@@ -15,7 +15,8 @@ TEST(Utf8, EveryCharacterSurvivesWritingAndReading) {
     std::string text;
     AppendUtf8(code, &text);
     const Utf8Step step = ReadUtf8(text, 0);
-    ASSERT_TRUE(step.valid && step.code == code && step.bytes == text.size()) << static_cast<uint32_t>(code);
+    ASSERT_TRUE(step.valid && step.code == code && step.bytes == text.size())
+        << static_cast<uint32_t>(code);
   }
 }
 
