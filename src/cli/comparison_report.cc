@@ -73,6 +73,7 @@ Result<Prediction> PredictWindow(const Engine& engine, const std::string& calibr
   PlanOptions options;
   options.min_npu_share = engine.plan->min_npu_share;
   options.prompt_tokens = window_tokens;
+  options.weight_bytes_cpu = BytesPerWeight(*engine.model);
   NPUMOE_ASSIGN_OR_RETURN(const PlanningProblem problem,
                           PreparePlanning(inputs, options, engine.plan->chunk_tokens));
   Plan plan = *engine.plan;

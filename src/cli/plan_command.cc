@@ -51,8 +51,7 @@ Result<PlanOptions> ParseOptions(const Options& options, const Model& model) {
   plan.min_npu_share = options.min_npu_share;
   plan.prompt_tokens = options.prompt_tokens;
   plan.chunk_candidates = options.chunks;
-  const DType type = model.weights.layers.front().attention.q.dtype;
-  plan.weight_bytes_cpu = static_cast<double>(BytesPerElement(type));
+  plan.weight_bytes_cpu = BytesPerWeight(model);
   return plan;
 }
 
