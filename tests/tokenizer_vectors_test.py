@@ -30,7 +30,7 @@ def differences(vectors, answers, key):
 @pytest.fixture(scope="module", params=["demo", "Qwen3"])
 def vectors_and_answers(request, npumoe):
     if request.param == "demo":
-        vectors = read_vectors(ROOT / "tests/data/tokenizers/demo.vectors.jsonl")
+        vectors = read_vectors(ROOT / "tests/data/tokenizer/demo.reference.jsonl")
         tokenizer = DEMO
     else:
         folder = request.getfixturevalue("shared_data") / "tokenizers"

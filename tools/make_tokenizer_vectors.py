@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tests/data/tokenizers/demo.vectors.jsonl: texts with the ids and the decoded text that
+"""Writes tests/data/tokenizer/demo.reference.jsonl: texts with the ids and the decoded text that
 the `tokenizers` package (Hugging Face) gives for models/demo/tokenizer.json.
 
     pip install tokenizers && tools/make_tokenizer_vectors.py
@@ -62,7 +62,7 @@ def main():
     texts = WRITTEN + [random_text(rng) for _ in range(60)] + [
         prose(rng, held_out) for _ in range(40)]
     tokenizer = tokenizers.Tokenizer.from_file(str(ROOT / "models/demo/tokenizer.json"))
-    out = ROOT / "tests/data/tokenizers/demo.vectors.jsonl"
+    out = ROOT / "tests/data/tokenizer/demo.reference.jsonl"
     with out.open("w", encoding="utf-8") as file:
         for text in texts:
             ids = tokenizer.encode(text, add_special_tokens=False).ids

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <optional>
 
@@ -64,6 +65,10 @@ Status DecodeLoop(Session& session, std::vector<int32_t>& context, const Generat
     const auto count = static_cast<int64_t>(generation.ids.size());
     if (options.max_tokens >= 0 && count >= options.max_tokens) break;
     const int32_t id = sampler.Sample(row);
+    if (!std::isfinite(row[static_cast<size_t>(id)])) {
+      return Status(StatusCode::kNumeric,
+                    "the model's logits are not finite numbers; its weights may be damaged");
+    }
     if (IsEnd(options.end_tokens, id)) {
       generation.stop = StopReason::kEndToken;
       break;

@@ -16,7 +16,8 @@ constexpr std::string_view kWhiteSpace = " \t\r\n\v\f";
 }  // namespace
 
 Result<std::vector<int32_t>> ReadIdsFile(const std::string& path, int vocab_size) {
-  NPUMOE_ASSIGN_OR_RETURN(const std::string text, ReadTextFile(path, kMaxTextBytes));
+  NPUMOE_ASSIGN_OR_RETURN(const std::string text,
+                          ReadTextFile(path, kMaxTextBytes, FileKind::kAny));
   std::vector<int32_t> ids;
   std::string_view rest = text;
   for (;;) {
@@ -50,6 +51,8 @@ Result<std::vector<int32_t>> EncodeText(const Model& model, const std::string& t
   return model.tokenizer->Encode(text, special);
 }
 
-Result<std::string> ReadText(const std::string& path) { return ReadTextFile(path, kMaxTextBytes); }
+Result<std::string> ReadText(const std::string& path) {
+  return ReadTextFile(path, kMaxTextBytes, FileKind::kAny);
+}
 
 }  // namespace npumoe::cli

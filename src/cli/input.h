@@ -17,7 +17,7 @@ Result<std::vector<int32_t>> ReadIdsFile(const std::string& path, int vocab_size
 Result<std::vector<int32_t>> EncodeText(const Model& model, const std::string& text,
                                         SpecialTokens special);
 
-// A text file of up to 1 GiB.
+// A text file of up to 1 GiB; a pipe will do, as in -f <(command).
 Result<std::string> ReadText(const std::string& path);
 
 }  // namespace npumoe::cli
