@@ -38,6 +38,7 @@ step "5. Verify them on the emulated NPU" \
 
 step "6. Ask for a number hidden in 707 tokens of prose; prefill on the emulated NPU" \
   $npumoe run $model -f $model/needle_question.txt --plan "$work/demo.plan.json" \
-  --cache "$work/packages" --compare-cpu -n 8 --temp 0
+  --cache "$work/packages" --compare-cpu -n 8 --temp 0 | tee "$work/answer.txt"
 echo
-echo "The hidden number is 4821907."
+grep -q '^ 4821907' "$work/answer.txt" || { echo "demo: the answer is not 4821907" >&2; exit 1; }
+echo "The hidden number is 4821907: found."
