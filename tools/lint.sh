@@ -23,4 +23,5 @@ sources=()
 for file in "${files[@]}"; do [[ $file == *.cc ]] && sources+=("$file"); done
 [ ${#sources[@]} = 0 ] && exit 0
 printf '%s\n' "${sources[@]}" |
-  xargs -n 4 -P "$(getconf _NPROCESSORS_ONLN)" "$(tool clang-tidy)" -p build/release --quiet
+  xargs -n 4 -P "$(getconf _NPROCESSORS_ONLN)" "$(tool clang-tidy)" -p build/release --quiet \
+    --extra-arg=-Wno-unknown-warning-option  # the options are g++'s

@@ -62,8 +62,8 @@ inline Status IoError(std::string m) { return {StatusCode::kIo, std::move(m)}; }
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::move(value)) {}  // NOLINT: implicit by design
-  Result(Status status) : state_(std::move(status)) {
+  Result(T value) : state_(std::move(value)) {}        // NOLINT: implicit by design
+  Result(Status status) : state_(std::move(status)) {  // NOLINT: implicit by design
     NPUMOE_CHECK(!std::get<Status>(state_).ok());
   }
 

@@ -108,7 +108,7 @@ std::filesystem::path DefaultCacheFolder() {
     const char* value = std::getenv(name);
     return std::filesystem::path(value == nullptr ? "" : value);
   };
-  if (const auto cache = variable("NPUMOE_CACHE"); !cache.empty()) return cache;
+  if (auto cache = variable("NPUMOE_CACHE"); !cache.empty()) return cache;
   if (const auto cache = variable("XDG_CACHE_HOME"); !cache.empty()) return cache / "npumoe";
   if (const auto home = variable("HOME"); !home.empty()) return home / ".cache" / "npumoe";
   return std::filesystem::path(".npumoe-cache");

@@ -21,7 +21,7 @@ struct Matrix {
   int64_t stride = 0;
 
   float* Row(int64_t r) const { return data + r * stride; }
-  operator ConstMatrix() const { return {data, rows, columns, stride}; }
+  operator ConstMatrix() const { return {data, rows, columns, stride}; }  // NOLINT: by design
 };
 
 }  // namespace npumoe

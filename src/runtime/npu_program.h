@@ -30,7 +30,7 @@ class NpuProgram {
   const PlannedProgram& planned() const { return planned_; }
   Program& program() { return *program_; }
   // Gives up the loaded program without unloading it (a request that never ends uses it).
-  void Leak() { program_.release(); }
+  void Leak() { static_cast<void>(program_.release()); }
 
   // Writes the rows of `hidden` that slot `slot` takes into its input, zeros behind them.
   void Gather(int slot, ConstMatrix hidden, std::span<const int32_t> assignments,
