@@ -1,7 +1,6 @@
 #include "cli/chat.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <iostream>
 #include <string>
@@ -83,17 +82,13 @@ class Conversation {
   bool verbose_ = false;
 };
 
-// Prints the prompt only for a person; false at the end of the input.
+// The next line, empty after Ctrl-C at the prompt; false at the end of the input. A chat always
+// has a terminal, which hands out one line at a time.
 bool ReadLine(std::string& line) {
-  if (isatty(STDIN_FILENO) == 1) {
-    fmt::print(stderr, ">>> ");
-    std::fflush(stderr);
-  }
-  if (std::getline(std::cin, line)) return true;
-  if (!InterruptGuard::Interrupted()) return false;
+  fmt::print(stderr, ">>> ");
+  std::fflush(stderr);
+  if (InterruptGuard::WaitForInput()) return static_cast<bool>(std::getline(std::cin, line));
   InterruptGuard::Clear();
-  std::cin.clear();
-  std::clearerr(stdin);
   fmt::print(stderr, "\n(/bye or Ctrl-D leaves the chat)\n");
   line.clear();
   return true;
@@ -105,7 +100,7 @@ Status Chat(Engine& engine, Session& session, const ChatTemplate& chat_template,
             const ChatSettings& settings, const GenerateOptions& options) {
   Conversation conversation(engine, session, chat_template, settings, options);
   InterruptGuard interrupt;
-  if (isatty(STDIN_FILENO) == 1) fmt::print(stderr, "/help lists commands, /bye leaves.\n");
+  fmt::print(stderr, "/help lists commands, /bye leaves.\n");
   std::string line;
   while (ReadLine(line)) {
     if (line.empty()) continue;

@@ -12,6 +12,8 @@ class InterruptGuard {
 
   static bool Interrupted();
   static void Clear();
+  // Blocks until standard input has something to read; false when SIGINT came first.
+  static bool WaitForInput();
 };
 
 }  // namespace npumoe::cli
