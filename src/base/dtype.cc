@@ -1,7 +1,9 @@
 #include "base/dtype.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
+#include <cctype>
 
 #include "base/check.h"
 
@@ -11,19 +13,29 @@ namespace {
 struct DTypeEntry {
   DType dtype;
   const char* name;
-  size_t bytes;
+  int64_t block_elements;
+  size_t block_bytes;
 };
 
-// In the order of the enumeration.
-constexpr std::array<DTypeEntry, 8> kDTypes = {{
-    {DType::kF32, "F32", 4},
-    {DType::kF16, "F16", 2},
-    {DType::kBF16, "BF16", 2},
-    {DType::kI32, "I32", 4},
-    {DType::kI8, "I8", 1},
-    {DType::kU8, "U8", 1},
-    {DType::kI64, "I64", 8},
-    {DType::kBool, "BOOL", 1},
+// In the order of the enumeration. Blocks as the GGUF format defines them.
+constexpr std::array<DTypeEntry, 17> kDTypes = {{
+    {DType::kF32, "F32", 1, 4},
+    {DType::kF16, "F16", 1, 2},
+    {DType::kBF16, "BF16", 1, 2},
+    {DType::kI32, "I32", 1, 4},
+    {DType::kI8, "I8", 1, 1},
+    {DType::kU8, "U8", 1, 1},
+    {DType::kI64, "I64", 1, 8},
+    {DType::kBool, "BOOL", 1, 1},
+    {DType::kQ8_0, "Q8_0", 32, 34},
+    {DType::kQ4_0, "Q4_0", 32, 18},
+    {DType::kQ4_1, "Q4_1", 32, 20},
+    {DType::kQ5_0, "Q5_0", 32, 22},
+    {DType::kQ5_1, "Q5_1", 32, 24},
+    {DType::kQ4_K, "Q4_K", 256, 144},
+    {DType::kQ5_K, "Q5_K", 256, 176},
+    {DType::kQ6_K, "Q6_K", 256, 210},
+    {DType::kMXFP4, "MXFP4", 32, 17},
 }};
 
 const DTypeEntry& EntryOf(DType dtype) {
@@ -32,15 +44,47 @@ const DTypeEntry& EntryOf(DType dtype) {
   return kDTypes[index];
 }
 
+bool EqualIgnoringCase(std::string_view a, std::string_view b) {
+  return std::ranges::equal(
+      a, b, [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
+}
+
 }  // namespace
 
-size_t BytesPerElement(DType dtype) { return EntryOf(dtype).bytes; }
+bool IsQuantized(DType dtype) { return EntryOf(dtype).block_elements > 1; }
+
+int64_t BlockElements(DType dtype) { return EntryOf(dtype).block_elements; }
+
+size_t BlockBytes(DType dtype) { return EntryOf(dtype).block_bytes; }
+
+size_t BytesPerElement(DType dtype) {
+  NPUMOE_CHECK(!IsQuantized(dtype));
+  return EntryOf(dtype).block_bytes;
+}
+
+double MeanBitsPerElement(DType dtype) {
+  const DTypeEntry& entry = EntryOf(dtype);
+  return 8.0 * static_cast<double>(entry.block_bytes) / static_cast<double>(entry.block_elements);
+}
+
+size_t BytesOf(DType dtype, int64_t elements) {
+  const DTypeEntry& entry = EntryOf(dtype);
+  NPUMOE_CHECK(elements >= 0 && elements % entry.block_elements == 0);
+  return static_cast<size_t>(elements / entry.block_elements) * entry.block_bytes;
+}
 
 const char* Name(DType dtype) { return EntryOf(dtype).name; }
 
 std::optional<DType> ParseDType(std::string_view name) {
   for (const DTypeEntry& entry : kDTypes) {
-    if (name == entry.name) return entry.dtype;
+    if (name == entry.name && entry.block_elements == 1) return entry.dtype;
+  }
+  return std::nullopt;
+}
+
+std::optional<DType> ParseAnyDType(std::string_view name) {
+  for (const DTypeEntry& entry : kDTypes) {
+    if (EqualIgnoringCase(name, entry.name)) return entry.dtype;
   }
   return std::nullopt;
 }

@@ -1,5 +1,6 @@
 // Element types of tensors, and scalar conversion between fp32 and the 16-bit floats.
-// Bulk conversion is a kernel: kernels/convert.
+// Bulk conversion is a kernel (kernels/convert), and so is the decoding of quantised blocks
+// (kernels/quantize, which describes their bytes).
 #pragma once
 
 #include <cstddef>
@@ -9,12 +10,41 @@
 
 namespace npumoe {
 
-enum class DType : uint8_t { kF32, kF16, kBF16, kI32, kI8, kU8, kI64, kBool };
+// Plain types hold one value per element. Quantised types, as GGUF stores them, hold a row in
+// blocks of 32 or 256 values; a row is a whole number of blocks.
+enum class DType : uint8_t {
+  kF32,
+  kF16,
+  kBF16,
+  kI32,
+  kI8,
+  kU8,
+  kI64,
+  kBool,
+  kQ8_0,
+  kQ4_0,
+  kQ4_1,
+  kQ5_0,
+  kQ5_1,
+  kQ4_K,
+  kQ5_K,
+  kQ6_K,
+  kMXFP4,
+};
 
-size_t BytesPerElement(DType dtype);
-// "F32", "BF16", ... as safetensors spells them.
+bool IsQuantized(DType dtype);
+int64_t BlockElements(DType dtype);      // 1 for plain types
+size_t BlockBytes(DType dtype);          // of plain types: of one element
+size_t BytesPerElement(DType dtype);     // plain types only
+double MeanBitsPerElement(DType dtype);  // 4.5 for Q4_0
+// Bytes of `elements`, which must be a whole number of blocks.
+size_t BytesOf(DType dtype, int64_t elements);
+// "F32", "BF16", ... as safetensors spells them; "Q4_K", ... as GGUF does.
 const char* Name(DType dtype);
+// Plain types only: what safetensors may hold.
 std::optional<DType> ParseDType(std::string_view name);
+// "q8_0", "Q4_K", "bf16", ... in either case, all types; for options and reports.
+std::optional<DType> ParseAnyDType(std::string_view name);
 
 // IEEE half, round to nearest even; overflow gives infinity, NaN stays NaN.
 uint16_t F16FromF32(float value);

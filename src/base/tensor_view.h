@@ -1,5 +1,6 @@
 // TensorView: a borrowed, read-only, row-major tensor of up to eight axes. It owns nothing; the
-// bytes belong to a mapped file or a buffer that must outlive it.
+// bytes belong to a mapped file or a buffer that must outlive it. Quantised types: the last axis is
+// a whole number of blocks.
 #pragma once
 
 #include <array>
@@ -40,7 +41,7 @@ struct TensorView {
   const std::byte* data = nullptr;
 
   bool empty() const { return data == nullptr; }
-  size_t bytes() const { return static_cast<size_t>(shape.elements()) * BytesPerElement(dtype); }
+  size_t bytes() const { return BytesOf(dtype, shape.elements()); }
   template <class T>
   const T* as() const {
     return reinterpret_cast<const T*>(data);
@@ -55,7 +56,7 @@ struct TensorSpec {
   DType dtype = DType::kF16;
   Shape shape;
 
-  size_t bytes() const { return static_cast<size_t>(shape.elements()) * BytesPerElement(dtype); }
+  size_t bytes() const { return BytesOf(dtype, shape.elements()); }
 };
 
 }  // namespace npumoe

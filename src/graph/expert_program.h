@@ -1,5 +1,7 @@
 // Expert programs: the SwiGLU FFNs of several experts of one layer as one static graph.
-//   y_e = down_e( silu(gate_e x_e) * up_e x_e )
+//   y_e = down_e( act(gate_e x_e + gate_bias_e, up_e x_e + up_bias_e) ) + down_bias_e
+// act is silu(gate) * up, or with a clamp limit L (gpt-oss)
+//   (clamp(up, -L, L) + 1) * g * sigmoid(1.702 g),  g = min(gate, L).
 //
 // Form A (grouped convolution): one input x [1, G*H, 1, C], one output y [1, G*H, 1, C]; channel
 //   g*H + h; all experts share the capacity C. Three conv with groups = G.
@@ -27,6 +29,16 @@ struct ExpertSlot {
   WeightData gate;       // fp16 [I, H]
   WeightData up;         // fp16 [I, H]
   WeightData down;       // fp16 [H, I]
+  // fp16 [I], [I], [H]; neither view nor producer: no bias. All experts of a program or none.
+  WeightData gate_bias = {};
+  WeightData up_bias = {};
+  WeightData down_bias = {};
+};
+
+struct ExpertProgramShape {
+  int64_t hidden = 0;
+  int64_t intermediate = 0;
+  float clamp_limit = 0;  // 0: silu(gate) * up
 };
 
 // Forms A and B need equal capacities. Fails (kUnsupported) when the form cannot take the slots.

@@ -1,5 +1,7 @@
 #include "model/config.h"
 
+#include <cmath>
+
 #include "model/families/family.h"
 
 namespace npumoe {
@@ -18,7 +20,7 @@ double AttentionParameters(const ModelConfig& config) {
   double total = 2 * hidden + hidden * (2 * query + 2 * key_value);  // both norms; q, k, v, o
   if (a.projection_bias) total += query + 2 * key_value;
   if (a.output_bias) total += hidden;
-  if (a.qk_norm_per_head) total += 2.0 * a.head_dim;
+  if (a.qk_norm == QkNorm::kPerHead) total += 2.0 * a.head_dim;
   return total;
 }
 
@@ -47,6 +49,16 @@ std::string KnownModelTypes() {
 }
 
 }  // namespace
+
+float AttentionConfig::Scale() const {
+  return scale > 0 ? scale : 1.0f / std::sqrt(static_cast<float>(head_dim));
+}
+
+int64_t AttentionConfig::WindowOf(int layer) const {
+  const auto index = static_cast<size_t>(layer);
+  const bool applies = layer_has_window.empty() || layer_has_window[index];
+  return applies ? window_tokens : 0;
+}
 
 std::vector<int> ModelConfig::MoeLayers() const {
   std::vector<int> layers;

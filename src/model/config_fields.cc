@@ -73,7 +73,7 @@ Status ReadBackbone(const JsonObject& json, ModelConfig& config) {
   NPUMOE_ASSIGN_OR_RETURN(config.max_position_embeddings,
                           ReadDimension(json, "max_position_embeddings", kMaxModelPositions));
   NPUMOE_ASSIGN_OR_RETURN(const double eps, json.Number("rms_norm_eps", 0.0, 1.0, 1e-6));
-  config.rms_norm_eps = static_cast<float>(eps);
+  config.norm_eps = static_cast<float>(eps);
   NPUMOE_ASSIGN_OR_RETURN(config.tie_word_embeddings, json.Bool("tie_word_embeddings", false));
   return OkStatus();
 }

@@ -64,12 +64,12 @@ TEST(ModelConfig, ReadsEveryFieldOfASmallModel) {
   EXPECT_EQ(config.num_layers, 4);
   EXPECT_EQ(config.vocab_size, 512);
   EXPECT_EQ(config.max_position_embeddings, 4096);
-  EXPECT_FLOAT_EQ(config.rms_norm_eps, 1e-5f);
+  EXPECT_FLOAT_EQ(config.norm_eps, 1e-5f);
   EXPECT_FALSE(config.tie_word_embeddings);
   EXPECT_EQ(config.attention.num_heads, 4);
   EXPECT_EQ(config.attention.num_kv_heads, 2);
   EXPECT_EQ(config.attention.head_dim, 32);
-  EXPECT_TRUE(config.attention.qk_norm_per_head);
+  EXPECT_EQ(config.attention.qk_norm, QkNorm::kPerHead);
   EXPECT_FALSE(config.attention.projection_bias);
   EXPECT_EQ(config.rope.theta, 1e6);
   EXPECT_EQ(config.moe.num_experts, 16);

@@ -31,11 +31,11 @@ void AddConfigToHash(const ModelConfig& config, Hasher& hasher) {
        {config.hidden_size, config.num_layers, config.vocab_size, config.max_position_embeddings,
         config.dense_intermediate_size, int{config.tie_word_embeddings}, a.num_heads,
         a.num_kv_heads, a.head_dim, int{a.projection_bias}, int{a.output_bias},
-        int{a.qk_norm_per_head}, config.moe.num_experts, config.moe.experts_per_token,
+        static_cast<int>(a.qk_norm), config.moe.num_experts, config.moe.experts_per_token,
         config.moe.expert_intermediate_size, int{config.moe.normalize_top_k}}) {
     hasher.Add(field);
   }
-  hasher.Add(int64_t{std::bit_cast<int32_t>(config.rms_norm_eps)});
+  hasher.Add(int64_t{std::bit_cast<int32_t>(config.norm_eps)});
   hasher.Add(std::bit_cast<int64_t>(config.rope.theta));
   for (const bool moe : config.is_moe_layer) hasher.Add(int64_t{moe});
 }

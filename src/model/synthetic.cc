@@ -125,11 +125,11 @@ ModelConfig Qwen3_30B_A3B_Config(int num_layers) {
   config.num_layers = num_layers;
   config.vocab_size = 151936;
   config.max_position_embeddings = 40960;
-  config.rms_norm_eps = 1e-6f;
+  config.norm_eps = 1e-6f;
   config.attention.num_heads = 32;
   config.attention.num_kv_heads = 4;
   config.attention.head_dim = 128;
-  config.attention.qk_norm_per_head = true;
+  config.attention.qk_norm = QkNorm::kPerHead;
   config.rope.theta = 1e6;
   config.moe.num_experts = 128;
   config.moe.experts_per_token = 8;

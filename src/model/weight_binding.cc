@@ -60,7 +60,7 @@ bool IsPresent(const TensorPattern& pattern, const ModelConfig& config, int laye
     case TensorPresence::kOutputBias:
       return config.attention.output_bias;
     case TensorPresence::kHeadNorm:
-      return config.attention.qk_norm_per_head;
+      return config.attention.qk_norm != QkNorm::kNone;
     case TensorPresence::kMoeLayer:
       return config.is_moe_layer[static_cast<size_t>(layer)];
     case TensorPresence::kDenseLayer:

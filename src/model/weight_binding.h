@@ -25,7 +25,9 @@ struct ExpectedTensor {
   int expert = 0;  // 0 for tensors outside the experts
 };
 
-// Calls `visit` for every tensor, layer by layer; stops at the first error and returns it.
+// Calls `visit` for every tensor, layer by layer; stops at the first error and returns it. Tensors
+// are logical ones, whatever layout a file has: every expert's gate, up and down for itself, the
+// shared expert's under their own roles, matrices [out, in].
 Status ForEachExpectedTensor(const ModelFamily& family, const ModelConfig& config,
                              const std::function<Status(const ExpectedTensor&)>& visit);
 

@@ -40,8 +40,8 @@ void ProjectQkv(LayerContext& context, int layer, const ChunkRows& rows, Matrix 
   MatMul(normed, weights.k, biases.k, keys, context.pool);
   MatMul(normed, weights.v, biases.v, values, context.pool);
   if (!weights.q_norm.empty()) {
-    RmsNormPerHead(queries, weights.q_norm, config.rms_norm_eps, queries, context.pool);
-    RmsNormPerHead(keys, weights.k_norm, config.rms_norm_eps, keys, context.pool);
+    RmsNormPerHead(queries, weights.q_norm, config.norm_eps, queries, context.pool);
+    RmsNormPerHead(keys, weights.k_norm, config.norm_eps, keys, context.pool);
   }
   const int head_dim = config.attention.head_dim;
   Rope(queries, head_dim, context.inverse_frequencies, rows.position, context.pool);
@@ -89,7 +89,7 @@ void RunAttention(LayerContext& context, int layer, ChunkRows& rows) {
   const Matrix queries = Rows(context.queries, rows.tokens, config.attention.query_size());
   const Matrix attended = Rows(context.attended, rows.tokens, config.attention.query_size());
   const Matrix projected = Rows(context.projected, rows.tokens, config.hidden_size);
-  RmsNorm(hidden, weights.attention_norm, config.rms_norm_eps, normed, context.pool);
+  RmsNorm(hidden, weights.attention_norm, config.norm_eps, normed, context.pool);
   ProjectQkv(context, layer, rows, queries);
   AttentionArgs args;
   args.num_heads = config.attention.num_heads;
@@ -110,8 +110,8 @@ void RunAttention(LayerContext& context, int layer, ChunkRows& rows) {
 void NormForFfn(LayerContext& context, int layer, ChunkRows& rows) {
   const LayerWeights& weights = context.model.weights.layers[static_cast<size_t>(layer)];
   RmsNorm(Rows(rows.hidden, rows.tokens, context.config.hidden_size), weights.ffn_norm,
-          context.config.rms_norm_eps,
-          Rows(rows.ffn_input, rows.tokens, context.config.hidden_size), context.pool);
+          context.config.norm_eps, Rows(rows.ffn_input, rows.tokens, context.config.hidden_size),
+          context.pool);
 }
 
 void RunDenseFfn(LayerContext& context, int layer, ChunkRows& rows) {
@@ -131,8 +131,7 @@ void RunHead(LayerContext& context, ChunkRows& chunk, int64_t first, int64_t row
   const int64_t columns = context.config.hidden_size;
   const Matrix hidden{chunk.hidden.data() + first * columns, rows, columns, columns};
   const Matrix normed = Rows(context.normed, rows, columns);
-  RmsNorm(hidden, context.model.weights.final_norm, context.config.rms_norm_eps, normed,
-          context.pool);
+  RmsNorm(hidden, context.model.weights.final_norm, context.config.norm_eps, normed, context.pool);
   const int64_t vocab = context.config.vocab_size;
   MatMul(normed, context.model.weights.lm_head, {}, {logits, rows, vocab, vocab}, context.pool);
 }

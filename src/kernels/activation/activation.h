@@ -8,6 +8,16 @@ namespace npumoe {
 // inout[i] = silu(inout[i]) * up[i],  silu(x) = x / (1 + exp(-x)); returns the largest magnitude.
 float SwiGlu(std::span<const float> up, std::span<float> gate_inout);
 void SwiGluReference(std::span<const float> up, std::span<float> gate_inout);
+// gpt-oss: g = min(gate, limit), u = clamp(up, -limit, limit);
+//   gate_inout = (u + 1) * g / (1 + exp(-1.702 g)); returns the largest magnitude.
+float ClampedSwiGlu(std::span<const float> up, float limit, std::span<float> gate_inout);
+void ClampedSwiGluReference(std::span<const float> up, float limit, std::span<float> gate_inout);
+// inout = clamp(inout, -limit, limit)
+void Clamp(float limit, std::span<float> inout);
+// inout += factor * other
+void AddScaled(float factor, std::span<const float> other, std::span<float> inout);
+// inout *= factor
+void Scale(float factor, std::span<float> inout);
 // values = exp(values - max) / sum
 void Softmax(std::span<float> values);
 void SoftmaxReference(std::span<float> values);

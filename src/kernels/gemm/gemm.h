@@ -1,4 +1,6 @@
-// Products of fp32 activations with weights in the file's own type (F32, F16, BF16).
+// Products of fp32 activations with weights in the file's own type: F32, F16, BF16, or quantised
+// blocks (base/dtype.h), which are decoded to fp32 in registers or a panel that fits the cache,
+// never as a whole; K is then a whole number of blocks.
 //   out[m, n] = sum_k in[m, k] * weight[n, k] (+ bias[n])        weight row-major [out, in]
 // Accumulation in fp32. Weights are read where they lie (mapped file): nothing is repacked, and no
 // byte beyond them is touched. On one instruction set a row's result has the same bits whatever

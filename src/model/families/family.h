@@ -40,6 +40,25 @@ enum class TensorRole : uint8_t {
   kDenseGate,
   kDenseUp,
   kDenseDown,
+  kFinalNormBias,
+  kLmHeadBias,
+  kAttentionNormBias,
+  kFfnNormBias,
+  kSinks,
+  kQueryDown,         // latent attention: q_a
+  kQueryDownNorm,     // q_a_norm
+  kQueryUp,           // q_b
+  kKeyValueDown,      // kv_a
+  kKeyValueDownNorm,  // kv_a_norm
+  kKeyValueUp,        // kv_b
+  kRouterBias,
+  kSharedGate,        // what weighs the shared expert
+  kSharedExpertGate,  // the shared expert's own gate, up and down
+  kSharedExpertUp,
+  kSharedExpertDown,
+  kExpertGateBias,
+  kExpertUpBias,
+  kExpertDownBias,
 };
 
 // The length of one axis, looked up in the config.

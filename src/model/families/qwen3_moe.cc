@@ -118,7 +118,7 @@ Result<ModelConfig> ReadConfig(const JsonObject& json) {
   NPUMOE_ASSIGN_OR_RETURN(config.attention, ReadAttention(json, config.hidden_size));
   NPUMOE_ASSIGN_OR_RETURN(config.attention.projection_bias, json.Bool("attention_bias", false));
   config.attention.output_bias = config.attention.projection_bias;
-  config.attention.qk_norm_per_head = true;
+  config.attention.qk_norm = QkNorm::kPerHead;
   NPUMOE_ASSIGN_OR_RETURN(config.rope, ReadPlainRope(json));
   NPUMOE_RETURN_IF_ERROR(ReadExperts(json, config));
   NPUMOE_RETURN_IF_ERROR(ReadLayerKinds(json, config));
