@@ -1,0 +1,17 @@
+// The tokenizer, chat template and end tokens that a GGUF's metadata holds.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "base/status.h"
+#include "model/gguf/gguf_metadata.h"
+#include "model/tokenizer/gguf_vocabulary.h"
+
+namespace npumoe {
+
+// `tokenizer.ggml.*`. None: the file has no tokenizer, which is legal (also where
+// tokenizer.ggml.model is "none" or "no_vocab").
+Result<std::optional<GgufVocabulary>> ReadGgufVocabulary(const GgufMetadata& metadata);
+
+}  // namespace npumoe
