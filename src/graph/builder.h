@@ -65,6 +65,7 @@ class GraphBuilder {
   Value Square(const std::string& name, const Value& x);
   Value Abs(const std::string& name, const Value& x);
   Value Rsqrt(const std::string& name, const Value& x, float epsilon);  // 1 / sqrt(x + epsilon)
+  Value Clip(const std::string& name, const Value& x, float alpha, float beta);  // [alpha, beta]
   Value Softmax(const std::string& name, const Value& x, int axis);
 
   Value ReduceMean(const std::string& name, const Value& x, std::vector<int32_t> axes,

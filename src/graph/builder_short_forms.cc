@@ -1,4 +1,4 @@
-// Operations of GraphBuilder that have one or two operands and at most one parameter.
+// Operations of GraphBuilder that have one or two operands and few parameters.
 #include "graph/builder.h"
 
 namespace npumoe {
@@ -41,6 +41,11 @@ Value GraphBuilder::Abs(const std::string& name, const Value& x) {
 }
 Value GraphBuilder::Rsqrt(const std::string& name, const Value& x, float epsilon) {
   return Append("rsqrt", name, {{"x", {x.name}}, {"epsilon", {Float(epsilon, x.dtype)}}});
+}
+Value GraphBuilder::Clip(const std::string& name, const Value& x, float alpha, float beta) {
+  return Append(
+      "clip", name,
+      {{"x", {x.name}}, {"alpha", {Float(alpha, x.dtype)}}, {"beta", {Float(beta, x.dtype)}}});
 }
 Value GraphBuilder::Softmax(const std::string& name, const Value& x, int axis) {
   return Append("softmax", name, {{"x", {x.name}}, {"axis", {Int(axis)}}});

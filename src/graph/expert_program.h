@@ -3,6 +3,8 @@
 // act is silu(gate) * up, or with a clamp limit L (gpt-oss)
 //   (clamp(up, -L, L) + 1) * g * sigmoid(1.702 g),  g = min(gate, L).
 //
+// Biases are the convolutions' own in forms A and C, additions in form B.
+//
 // Form A (grouped convolution): one input x [1, G*H, 1, C], one output y [1, G*H, 1, C]; channel
 //   g*H + h; all experts share the capacity C. Three conv with groups = G.
 // Form B (batched matmul): x, y [G, C, H].
@@ -42,7 +44,7 @@ struct ExpertProgramShape {
 };
 
 // Forms A and B need equal capacities. Fails (kUnsupported) when the form cannot take the slots.
-Result<Graph> BuildExpertGraph(GraphForm form, int64_t hidden, int64_t intermediate,
+Result<Graph> BuildExpertGraph(GraphForm form, const ExpertProgramShape& shape,
                                std::span<const ExpertSlot> experts,
                                const std::string& function_name = "main");
 

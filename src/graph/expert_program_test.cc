@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "graph/graph_check.h"
 #include "graph/testing/graph_equality.h"
 #include "graph/testing/sample_graphs.h"
@@ -70,11 +72,65 @@ TEST(ExpertProgram, EveryFormIsASoundGraph) {
   }
 }
 
+// Slots with biases, for the clamped activation.
+std::vector<ExpertSlot> BiasedSlots(const std::vector<int64_t>& capacities) {
+  std::vector<ExpertSlot> slots = RandomSlots({8, 4}, capacities);
+  for (ExpertSlot& slot : slots) {
+    const auto seed = static_cast<uint32_t>(slot.expert);
+    slot.gate_bias = testing::RandomHalves(seed, 1.0f);
+    slot.up_bias = testing::RandomHalves(seed + 1, 1.0f);
+    slot.down_bias = testing::RandomHalves(seed + 2, 1.0f);
+  }
+  return slots;
+}
+
+TEST(ExpertProgram, EveryFormIsASoundGraphWithBiasesAndAClamp) {
+  for (const GraphForm form :
+       {GraphForm::kGroupedConv, GraphForm::kBatchedMatmul, GraphForm::kDenseChains}) {
+    const Result<Graph> graph = BuildExpertGraph(form, {8, 4, 7.0f}, BiasedSlots({16, 16}));
+    ASSERT_TRUE(graph.ok()) << Name(form) << ": " << graph.status().message();
+    const Status status = CheckGraph(*graph);
+    EXPECT_TRUE(status.ok()) << Name(form) << ": " << status.message();
+  }
+}
+
+TEST(ExpertProgram, BiasesBelongToTheirExpert) {
+  const Result<Graph> graph =
+      BuildExpertGraph(GraphForm::kDenseChains, {8, 4}, BiasedSlots({16, 32}));
+  ASSERT_TRUE(graph.ok()) << graph.status().message();
+  EXPECT_EQ(ShapeOf(*graph, "b_gate_10"), (Shape{4}));
+  EXPECT_EQ(ShapeOf(*graph, "b_down_3"), (Shape{8}));
+}
+
+TEST(ExpertProgram, RefusesABiasThatOneExpertLacks) {
+  std::vector<ExpertSlot> slots = BiasedSlots({16, 16});
+  slots[1].up_bias = {};
+  const Result<Graph> graph = BuildExpertGraph(GraphForm::kDenseChains, {8, 4}, slots);
+  EXPECT_NE(graph.status().message().find("expert 10: up bias has neither"), std::string::npos)
+      << graph.status().message();
+}
+
+TEST(ExpertProgram, RefusesABiasThatTheFirstExpertLacks) {
+  std::vector<ExpertSlot> slots = BiasedSlots({16, 16});
+  slots[0] = RandomSlots({8, 4}, {16})[0];
+  const Result<Graph> graph = BuildExpertGraph(GraphForm::kDenseChains, {8, 4}, slots);
+  EXPECT_NE(graph.status().message().find("expert 10: gate bias is given"), std::string::npos)
+      << graph.status().message();
+}
+
+TEST(ExpertProgram, RefusesAClampThatFp16CannotHold) {
+  for (const float limit : {-1.0f, 1e6f, std::numeric_limits<float>::quiet_NaN()}) {
+    const Result<Graph> graph =
+        BuildExpertGraph(GraphForm::kDenseChains, {8, 4, limit}, RandomSlots({8, 4}, {16}));
+    EXPECT_EQ(graph.status().code(), StatusCode::kInvalidInput) << limit;
+  }
+}
+
 TEST(ExpertProgram, TakesWeightsThatAreViews) {
   std::vector<ExpertSlot> slots = RandomSlots({8, 4}, {16});
   const std::vector<std::byte> bytes = BytesOf({"", DType::kF16, Shape{4, 8}}, slots[0].up);
   slots[0].up = {{DType::kF16, Shape{4, 8}, bytes.data()}, nullptr};
-  const Result<Graph> graph = BuildExpertGraph(GraphForm::kDenseChains, 8, 4, slots);
+  const Result<Graph> graph = BuildExpertGraph(GraphForm::kDenseChains, {8, 4}, slots);
   ASSERT_TRUE(graph.ok()) << graph.status().message();
   EXPECT_EQ(WeightBytes(*graph, "w_up_3"), bytes);
   EXPECT_TRUE(CheckGraph(*graph).ok());
@@ -82,7 +138,7 @@ TEST(ExpertProgram, TakesWeightsThatAreViews) {
 
 TEST(ExpertProgram, FormsAAndBRefuseUnequalCapacities) {
   for (const GraphForm form : {GraphForm::kGroupedConv, GraphForm::kBatchedMatmul}) {
-    const Result<Graph> graph = BuildExpertGraph(form, 8, 4, RandomSlots({8, 4}, {16, 32}));
+    const Result<Graph> graph = BuildExpertGraph(form, {8, 4}, RandomSlots({8, 4}, {16, 32}));
     EXPECT_EQ(graph.status().code(), StatusCode::kUnsupported);
     EXPECT_NE(graph.status().message().find("found 16 and 32"), std::string::npos);
   }
@@ -91,25 +147,25 @@ TEST(ExpertProgram, FormsAAndBRefuseUnequalCapacities) {
 TEST(ExpertProgram, RefusesAnExpertListedTwice) {
   std::vector<ExpertSlot> slots = RandomSlots({8, 4}, {16, 16});
   slots[1].expert = slots[0].expert;
-  const Result<Graph> graph = BuildExpertGraph(GraphForm::kDenseChains, 8, 4, slots);
+  const Result<Graph> graph = BuildExpertGraph(GraphForm::kDenseChains, {8, 4}, slots);
   EXPECT_NE(graph.status().message().find("expert 3 is listed twice"), std::string::npos);
 }
 
 TEST(ExpertProgram, RefusesACapacityOfZero) {
   const Result<Graph> graph =
-      BuildExpertGraph(GraphForm::kDenseChains, 8, 4, RandomSlots({8, 4}, {0}));
+      BuildExpertGraph(GraphForm::kDenseChains, {8, 4}, RandomSlots({8, 4}, {0}));
   EXPECT_NE(graph.status().message().find("expert 3: capacity 0"), std::string::npos);
 }
 
 TEST(ExpertProgram, RefusesNoExperts) {
-  EXPECT_FALSE(BuildExpertGraph(GraphForm::kDenseChains, 8, 4, {}).ok());
+  EXPECT_FALSE(BuildExpertGraph(GraphForm::kDenseChains, {8, 4}, {}).ok());
 }
 
 TEST(ExpertProgram, RefusesAViewOfAnotherSize) {
   std::vector<ExpertSlot> slots = RandomSlots({8, 4}, {16});
   const std::vector<std::byte> bytes(62);
   slots[0].down = {{DType::kF16, Shape{31}, bytes.data()}, nullptr};
-  const Result<Graph> graph = BuildExpertGraph(GraphForm::kDenseChains, 8, 4, slots);
+  const Result<Graph> graph = BuildExpertGraph(GraphForm::kDenseChains, {8, 4}, slots);
   EXPECT_NE(graph.status().message().find("down is F16 [31]; F16 with 32 elements is needed"),
             std::string::npos)
       << graph.status().message();
@@ -118,7 +174,7 @@ TEST(ExpertProgram, RefusesAViewOfAnotherSize) {
 TEST(ExpertProgram, RefusesSizesWhoseProductOverflows) {
   const int64_t huge = int64_t{1} << 40;
   const Result<Graph> graph =
-      BuildExpertGraph(GraphForm::kGroupedConv, huge, huge, RandomSlots({8, 4}, {16}));
+      BuildExpertGraph(GraphForm::kGroupedConv, {huge, huge}, RandomSlots({8, 4}, {16}));
   EXPECT_EQ(graph.status().code(), StatusCode::kInvalidInput);
 }
 

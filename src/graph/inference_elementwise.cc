@@ -104,6 +104,12 @@ Inferred InferRsqrt(const Arguments& arguments) {
   return InferUnary(arguments);
 }
 
+Inferred InferClip(const Arguments& arguments) {
+  NPUMOE_RETURN_IF_ERROR(RequireSameType(arguments, "x", "alpha"));
+  NPUMOE_RETURN_IF_ERROR(RequireSameType(arguments, "x", "beta"));
+  return InferUnary(arguments);
+}
+
 Inferred InferSoftmax(const Arguments& arguments) {
   NPUMOE_ASSIGN_OR_RETURN(const int axis, NormalizedAxis(arguments, arguments.Int("axis", -1),
                                                          arguments.ShapeOf("x").rank()));

@@ -20,6 +20,7 @@ Inferred InferMatMul(const Arguments& arguments);
 Inferred InferBinary(const Arguments& arguments);
 Inferred InferUnary(const Arguments& arguments);
 Inferred InferRsqrt(const Arguments& arguments);
+Inferred InferClip(const Arguments& arguments);
 Inferred InferSoftmax(const Arguments& arguments);
 Inferred InferReduce(const Arguments& arguments);
 Inferred InferLayerNorm(const Arguments& arguments);

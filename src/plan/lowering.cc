@@ -58,7 +58,7 @@ Result<Graph> LowerProgram(const Plan& plan, const LayerPlan& layer, const Plann
         LowerExpert(plan, layer, planned, experts[static_cast<size_t>(planned.expert)]));
     slots.push_back(std::move(slot));
   }
-  return BuildExpertGraph(program.form, plan.hidden_size, plan.expert_intermediate_size, slots);
+  return BuildExpertGraph(program.form, {plan.hidden_size, plan.expert_intermediate_size}, slots);
 }
 
 std::string ProgramKey(const Plan& plan, const LayerPlan& layer, const PlannedProgram& program) {

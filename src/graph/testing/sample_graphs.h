@@ -79,7 +79,7 @@ inline std::vector<ExpertSlot> RandomSlots(ExpertSizes sizes,
 
 inline Graph ExpertGraph(GraphForm form, ExpertSizes sizes, const std::vector<int64_t>& capacities,
                          const std::string& name = "main") {
-  Result<Graph> graph = BuildExpertGraph(form, sizes.hidden, sizes.intermediate,
+  Result<Graph> graph = BuildExpertGraph(form, {sizes.hidden, sizes.intermediate},
                                          RandomSlots(sizes, capacities), name);
   NPUMOE_CHECK(graph.ok());
   return *std::move(graph);
@@ -94,7 +94,8 @@ inline Graph EveryOperation() {
   const Value bias = b.Weight("bias", DType::kF16, Shape{4}, RandomHalves(1, 0.5f));
   const Value conv = b.Conv(
       "conv", x, b.Weight("w", DType::kF16, Shape{4, 3, 1, 1}, RandomHalves(2, 0.5f)), {2, bias});
-  const Value centred = b.Sub("centred", conv, b.Floats("c", DType::kF16, {}, {0.1f}));
+  const Value clipped = b.Clip("clipped", conv, -2.5f, 2.5f);
+  const Value centred = b.Sub("centred", clipped, b.Floats("c", DType::kF16, {}, {0.1f}));
   const Value safe = b.Add("safe", b.Abs("abs", centred), b.Floats("one", DType::kF16, {}, {1.0f}));
   const Value squares = b.ReduceMean("mean", b.Square("square", centred), {1}, ReducedAxes::kKept);
   const Value normed = b.Mul("normed", centred, b.Rsqrt("rsqrt", squares, 1e-3f));

@@ -10,15 +10,50 @@ using npumoe::testing::ExpertSizes;
 using npumoe::testing::RandomSlots;
 
 constexpr ExpertSizes kSizes{48, 40};
+constexpr float kLimit = 0.5f;  // small, so that many of the values below are clamped
+
+enum class Experts { kPlain, kBiased, kClamped };
+
+// kClamped are those of gpt-oss: biases and the clamped activation.
+std::vector<ExpertSlot> Slots(Experts experts, const std::vector<int64_t>& capacities) {
+  std::vector<ExpertSlot> slots = RandomSlots(kSizes, capacities);
+  if (experts == Experts::kPlain) return slots;
+  for (ExpertSlot& slot : slots) {
+    const auto seed = static_cast<uint32_t>(1000 + 100 * slot.expert);
+    slot.gate_bias = npumoe::testing::RandomHalves(seed, 0.4f);
+    slot.up_bias = npumoe::testing::RandomHalves(seed + 1, 0.4f);
+    slot.down_bias = npumoe::testing::RandomHalves(seed + 2, 0.4f);
+  }
+  return slots;
+}
+
+float LimitOf(Experts experts) { return experts == Experts::kClamped ? kLimit : 0; }
+
+float Activation(float gate, float up, float limit) {
+  if (limit == 0) return RoundF16(double{RoundF16(gate / (1 + std::exp(-double{gate})))} * up);
+  const float g = std::min(gate, limit);
+  const float u = RoundF16(double{std::clamp(up, -limit, limit)} + 1);
+  const float scaled = RoundF16(double{RoundF16(1.702)} * g);
+  const float sigmoid = RoundF16(1 / (1 + std::exp(-double{scaled})));
+  return RoundF16(double{u} * RoundF16(double{g} * sigmoid));
+}
 
 // x [rows][hidden] -> y, with every named tensor rounded to fp16 as the graph declares it.
-std::vector<float> ReferenceExpert(const ExpertSlot& slot, const std::vector<float>& x) {
+std::vector<float> ReferenceExpert(const ExpertSlot& slot, const std::vector<float>& x,
+                                   float limit = 0) {
   const int64_t h = kSizes.hidden, inner = kSizes.intermediate;
   const std::vector<float> gate = WeightFloats(slot.gate, h * inner);
   const std::vector<float> up = WeightFloats(slot.up, h * inner);
   const std::vector<float> down = WeightFloats(slot.down, h * inner);
-  const auto product = [](const std::vector<float>& w, int64_t row, const float* in, int64_t n) {
-    double sum = 0;
+  const auto bias_of = [](const WeightData& bias, int64_t size) {
+    return bias.produce ? WeightFloats(bias, size) : std::vector<float>(static_cast<size_t>(size));
+  };
+  const std::vector<float> gate_bias = bias_of(slot.gate_bias, inner);
+  const std::vector<float> up_bias = bias_of(slot.up_bias, inner);
+  const std::vector<float> down_bias = bias_of(slot.down_bias, h);
+  const auto product = [](const std::vector<float>& w, const std::vector<float>& bias, int64_t row,
+                          const float* in, int64_t n) {
+    double sum = bias[static_cast<size_t>(row)];
     for (int64_t i = 0; i < n; ++i) sum += double{w[static_cast<size_t>(row * n + i)]} * in[i];
     return RoundF16(sum);
   };
@@ -26,11 +61,10 @@ std::vector<float> ReferenceExpert(const ExpertSlot& slot, const std::vector<flo
   for (size_t first = 0; first < x.size(); first += static_cast<size_t>(h)) {
     std::vector<float> act;
     for (int64_t i = 0; i < inner; ++i) {
-      const float g = product(gate, i, &x[first], h);
-      const float silu = RoundF16(g / (1 + std::exp(-double{g})));
-      act.push_back(RoundF16(double{silu} * product(up, i, &x[first], h)));
+      act.push_back(Activation(product(gate, gate_bias, i, &x[first], h),
+                               product(up, up_bias, i, &x[first], h), limit));
     }
-    for (int64_t i = 0; i < h; ++i) y.push_back(product(down, i, act.data(), inner));
+    for (int64_t i = 0; i < h; ++i) y.push_back(product(down, down_bias, i, act.data(), inner));
   }
   return y;
 }
@@ -59,27 +93,32 @@ void ExpectClose(const std::vector<float>& actual, const std::vector<float>& exp
   }
 }
 
-Graph MakeGraph(GraphForm form, const std::vector<ExpertSlot>& slots) {
-  return *BuildExpertGraph(form, kSizes.hidden, kSizes.intermediate, slots);
+Graph MakeGraph(GraphForm form, const std::vector<ExpertSlot>& slots, float limit = 0) {
+  return *BuildExpertGraph(form, {kSizes.hidden, kSizes.intermediate, limit}, slots);
 }
 
-TEST(EmulatorExperts, OfFormCEqualPlainLoops) {
-  const std::vector<ExpertSlot> slots = RandomSlots(kSizes, {16, 48, 32});
+class EmulatedExperts : public ::testing::TestWithParam<Experts> {};
+
+TEST_P(EmulatedExperts, OfFormCEqualPlainLoops) {
+  const std::vector<ExpertSlot> slots = Slots(GetParam(), {16, 48, 32});
+  const float limit = LimitOf(GetParam());
   std::vector<std::vector<float>> rows, inputs;
   for (const ExpertSlot& slot : slots) {
     rows.push_back(
         RandomValues(slot.capacity * kSizes.hidden, 7u + static_cast<uint32_t>(slot.expert)));
     inputs.push_back(Transposed(rows.back(), kSizes.hidden));
   }
-  const auto outputs = RunGraph(MakeGraph(GraphForm::kDenseChains, slots), inputs);
+  const auto outputs = RunGraph(MakeGraph(GraphForm::kDenseChains, slots, limit), inputs);
   ASSERT_EQ(outputs.size(), 3u);
   for (size_t i = 0; i < slots.size(); ++i) {
-    ExpectClose(Transposed(outputs[i], slots[i].capacity), ReferenceExpert(slots[i], rows[i]));
+    ExpectClose(Transposed(outputs[i], slots[i].capacity),
+                ReferenceExpert(slots[i], rows[i], limit));
   }
 }
 
-TEST(EmulatorExperts, OfFormAEqualPlainLoops) {
-  const std::vector<ExpertSlot> slots = RandomSlots(kSizes, {32, 32, 32});
+TEST_P(EmulatedExperts, OfFormAEqualPlainLoops) {
+  const std::vector<ExpertSlot> slots = Slots(GetParam(), {32, 32, 32});
+  const float limit = LimitOf(GetParam());
   std::vector<float> joined;  // [G * H, C]
   std::vector<std::vector<float>> rows;
   for (uint32_t g = 0; g < 3; ++g) {
@@ -87,29 +126,46 @@ TEST(EmulatorExperts, OfFormAEqualPlainLoops) {
     const std::vector<float> channels = Transposed(rows.back(), kSizes.hidden);
     joined.insert(joined.end(), channels.begin(), channels.end());
   }
-  const auto outputs = RunGraph(MakeGraph(GraphForm::kGroupedConv, slots), {joined});
+  const auto outputs = RunGraph(MakeGraph(GraphForm::kGroupedConv, slots, limit), {joined});
   ASSERT_EQ(outputs.size(), 1u);
   const auto part = static_cast<ptrdiff_t>(32 * kSizes.hidden);
   for (ptrdiff_t g = 0; g < 3; ++g) {
     const std::vector<float> own(outputs[0].begin() + g * part,
                                  outputs[0].begin() + (g + 1) * part);
-    ExpectClose(Transposed(own, 32),
-                ReferenceExpert(slots[static_cast<size_t>(g)], rows[static_cast<size_t>(g)]));
+    ExpectClose(Transposed(own, 32), ReferenceExpert(slots[static_cast<size_t>(g)],
+                                                     rows[static_cast<size_t>(g)], limit));
   }
 }
 
-TEST(EmulatorExperts, OfFormBEqualPlainLoops) {
-  const std::vector<ExpertSlot> slots = RandomSlots(kSizes, {32, 32});
+TEST_P(EmulatedExperts, OfFormBEqualPlainLoops) {
+  const std::vector<ExpertSlot> slots = Slots(GetParam(), {32, 32});
+  const float limit = LimitOf(GetParam());
   const std::vector<float> x = RandomValues(2 * 32 * kSizes.hidden, 30);
-  const auto outputs = RunGraph(MakeGraph(GraphForm::kBatchedMatmul, slots), {x});
+  const auto outputs = RunGraph(MakeGraph(GraphForm::kBatchedMatmul, slots, limit), {x});
   ASSERT_EQ(outputs.size(), 1u);
   const auto part = static_cast<ptrdiff_t>(32 * kSizes.hidden);
   for (ptrdiff_t g = 0; g < 2; ++g) {
     ExpectClose({outputs[0].begin() + g * part, outputs[0].begin() + (g + 1) * part},
                 ReferenceExpert(slots[static_cast<size_t>(g)],
-                                {x.begin() + g * part, x.begin() + (g + 1) * part}));
+                                {x.begin() + g * part, x.begin() + (g + 1) * part}, limit));
   }
 }
+
+std::string NameOf(const ::testing::TestParamInfo<Experts>& test) {
+  switch (test.param) {
+    case Experts::kPlain:
+      return "Plain";
+    case Experts::kBiased:
+      return "Biased";
+    case Experts::kClamped:
+      return "Clamped";
+  }
+  return "";
+}
+
+INSTANTIATE_TEST_SUITE_P(All, EmulatedExperts,
+                         ::testing::Values(Experts::kPlain, Experts::kBiased, Experts::kClamped),
+                         NameOf);
 
 TEST(EmulatorExperts, GiveZerosForPaddedRows) {
   const std::vector<ExpertSlot> slots = RandomSlots(kSizes, {32});

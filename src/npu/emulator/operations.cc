@@ -22,6 +22,7 @@ constexpr std::array kOperations = {
     Entry{"square", AddUnary},
     Entry{"abs", AddUnary},
     Entry{"cast", AddUnary},
+    Entry{"clip", AddUnary},
     Entry{"add", AddBinary},
     Entry{"sub", AddBinary},
     Entry{"mul", AddBinary},

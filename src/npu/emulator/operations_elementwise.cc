@@ -13,7 +13,13 @@ namespace {
 
 constexpr int64_t kQuantum = 2048;  // elements; chosen: some microseconds of work
 
-using UnaryBody = void (*)(std::span<const float> in, float epsilon, std::span<float> out);
+// Parameters of the operations that have some.
+struct UnaryParameters {
+  float epsilon = 0;  // rsqrt
+  float low = 0;      // clip
+  float high = 0;
+};
+using UnaryBody = void (*)(std::span<const float> in, const UnaryParameters&, std::span<float> out);
 
 template <class Function>
 void Map(std::span<const float> in, std::span<float> out, Function function) {
@@ -21,7 +27,7 @@ void Map(std::span<const float> in, std::span<float> out, Function function) {
 }
 
 // silu(x) = SwiGLU with an up projection of ones: x * 1 is exact, so the kernel can be used.
-void Silu(std::span<const float> in, float, std::span<float> out) {
+void Silu(std::span<const float> in, const UnaryParameters&, std::span<float> out) {
   static constexpr auto kOnes = [] {
     std::array<float, 512> ones{};
     for (float& one : ones) one = 1;
@@ -37,29 +43,38 @@ void Silu(std::span<const float> in, float, std::span<float> out) {
 UnaryBody FindUnary(std::string_view type) {
   if (type == "silu") return Silu;
   if (type == "sigmoid") {
-    return [](auto in, float, auto out) {
+    return [](auto in, const auto&, auto out) {
       Map(in, out, [](float x) { return 1.0f / (1.0f + std::exp(-x)); });
     };
   }
   if (type == "exp") {
-    return [](auto in, float, auto out) { Map(in, out, [](float x) { return std::exp(x); }); };
+    return
+        [](auto in, const auto&, auto out) { Map(in, out, [](float x) { return std::exp(x); }); };
   }
   if (type == "sqrt") {
-    return [](auto in, float, auto out) { Map(in, out, [](float x) { return std::sqrt(x); }); };
+    return
+        [](auto in, const auto&, auto out) { Map(in, out, [](float x) { return std::sqrt(x); }); };
   }
   if (type == "rsqrt") {
-    return [](auto in, float epsilon, auto out) {
-      Map(in, out, [epsilon](float x) { return 1.0f / std::sqrt(x + epsilon); });
+    return [](auto in, const auto& parameters, auto out) {
+      Map(in, out, [&](float x) { return 1.0f / std::sqrt(x + parameters.epsilon); });
+    };
+  }
+  if (type == "clip") {  // NaN stays NaN
+    return [](auto in, const auto& parameters, auto out) {
+      Map(in, out, [&](float x) { return x < parameters.low ? parameters.low : x; });
+      Map(out, out, [&](float x) { return x > parameters.high ? parameters.high : x; });
     };
   }
   if (type == "square") {
-    return [](auto in, float, auto out) { Map(in, out, [](float x) { return x * x; }); };
+    return [](auto in, const auto&, auto out) { Map(in, out, [](float x) { return x * x; }); };
   }
   if (type == "abs") {
-    return [](auto in, float, auto out) { Map(in, out, [](float x) { return std::abs(x); }); };
+    return
+        [](auto in, const auto&, auto out) { Map(in, out, [](float x) { return std::abs(x); }); };
   }
   NPUMOE_CHECK(type == "cast");  // between F16 and F32: the rounding step does the work
-  return [](auto in, float, auto out) { std::copy(in.begin(), in.end(), out.begin()); };
+  return [](auto in, const auto&, auto out) { std::copy(in.begin(), in.end(), out.begin()); };
 }
 
 using BinaryBody = float (*)(float, float);
@@ -136,23 +151,27 @@ void AddBroadcast(StepBuilder& builder, const std::string& type, const Shape& x,
 Status AddUnary(StepBuilder& builder, const Operation& operation, const Arguments& arguments) {
   const std::string& x = arguments.Spec("x").name;
   const TensorSpec& result = operation.outputs.front();
-  float epsilon = 0;
+  UnaryParameters parameters;
   if (operation.type == "rsqrt") {
-    NPUMOE_ASSIGN_OR_RETURN(epsilon, builder.ScalarFloat(arguments, "epsilon", 1e-12f));
+    NPUMOE_ASSIGN_OR_RETURN(parameters.epsilon, builder.ScalarFloat(arguments, "epsilon", 1e-12f));
+  }
+  if (operation.type == "clip") {
+    NPUMOE_ASSIGN_OR_RETURN(parameters.low, builder.ScalarFloat(arguments, "alpha", 0));
+    NPUMOE_ASSIGN_OR_RETURN(parameters.high, builder.ScalarFloat(arguments, "beta", 0));
   }
   const bool token_major = builder.IsOnlyTokenMajor(x);
   NPUMOE_ASSIGN_OR_RETURN(const BlockId in,
                           token_major ? builder.TokenMajor(x) : builder.RowMajor(x));
   const BlockId out = token_major ? builder.DeclareTokenMajor(result) : builder.Declare(result);
   builder.AddStep(
-      {in, out}, [body = FindUnary(operation.type), epsilon, in, out](const Launch& launch) {
+      {in, out}, [body = FindUnary(operation.type), parameters, in, out](const Launch& launch) {
         const std::span<const float> from = launch.Read(in);
         const std::span<float> to = launch.Write(out);
         launch.pool->ParallelRanges(
             static_cast<int64_t>(to.size()), kQuantum, [&](int64_t begin, int64_t end, int) {
               const auto first = static_cast<size_t>(begin);
               const auto count = static_cast<size_t>(end - begin);
-              body(from.subspan(first, count), epsilon, to.subspan(first, count));
+              body(from.subspan(first, count), parameters, to.subspan(first, count));
             });
       });
   builder.AddRounding(result, out);

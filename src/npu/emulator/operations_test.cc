@@ -83,7 +83,9 @@ INSTANTIATE_TEST_SUITE_P(
         Unary{"Square", [](GraphBuilder& b, const Value& x) { return b.Square("y", x); },
               [](double x) { return x * x; }},
         Unary{"Abs", [](GraphBuilder& b, const Value& x) { return b.Abs("y", x); },
-              [](double x) { return std::abs(x); }}),
+              [](double x) { return std::abs(x); }},
+        Unary{"Clip", [](GraphBuilder& b, const Value& x) { return b.Clip("y", x, -1.5f, 0.75f); },
+              [](double x) { return std::clamp(x, -1.5, 0.75); }}),
     [](const auto& test) { return test.param.name; });
 
 TEST(Operations, BroadcastBothSidesOfASum) {
