@@ -4,8 +4,13 @@
 // With a window, only s > position + t - window take part. A sink is one more logit of the head in
 // the denominator, without a value:
 //   p[s] = exp(l[s]) / (exp(sink[h]) + sum exp(l))
+// Blocks of keys outside the window are not read: the cost follows the window.
+//
+// Results do not depend on the number of threads. A token's result depends on the chunk it stands
+// in only by the rounding of sums that are cut elsewhere.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 
@@ -28,6 +33,14 @@ struct AttentionArgs {
   ConstMatrix keys;    // [position + T, num_kv_heads * head_dim]
   ConstMatrix values;  // [position + T, num_kv_heads * value_dim]; may lie inside the key rows
   Matrix out;          // [T, num_heads * value_dim]
+
+  int ValueDim() const { return value_dim == 0 ? head_dim : value_dim; }
+  int GroupSize() const { return num_heads / num_kv_heads; }  // query heads per key/value head
+  // Positions that the query of row `token` sees: [FirstKey, EndKey).
+  int64_t FirstKey(int64_t token) const {
+    return window == 0 ? 0 : std::max<int64_t>(0, position + token + 1 - window);
+  }
+  int64_t EndKey(int64_t token) const { return position + token + 1; }
 };
 
 void Attention(const AttentionArgs& args, ThreadPool& pool);

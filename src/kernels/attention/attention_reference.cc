@@ -15,28 +15,31 @@ double Dot(const float* a, const float* b, int size) {
   return sum;
 }
 
-// One query of one head over its `context` keys.
+// One query of one head over the keys that it sees.
 void AttendReference(const AttentionArgs& args, int64_t token, int head,
                      std::vector<double>& scores) {
-  const int d = args.head_dim;
-  const int64_t context = args.position + token + 1;
-  const int64_t q_begin = int64_t{head} * d;
-  const int64_t kv_begin = int64_t{head / (args.num_heads / args.num_kv_heads)} * d;
-  scores.assign(static_cast<size_t>(context), 0);
-  double max = -std::numeric_limits<double>::infinity();
-  for (int64_t s = 0; s < context; ++s) {
-    double& score = scores[static_cast<size_t>(s)];
-    score = args.scale * Dot(args.queries.Row(token) + q_begin, args.keys.Row(s) + kv_begin, d);
-    max = std::max(max, score);
+  const int64_t first = args.FirstKey(token);
+  const int64_t end = args.EndKey(token);
+  const int64_t kv_head = head / args.GroupSize();
+  const float* query = args.queries.Row(token) + int64_t{head} * args.head_dim;
+  const double sink = args.sinks.empty() ? -std::numeric_limits<double>::infinity()
+                                         : double{args.sinks[static_cast<size_t>(head)]};
+  scores.clear();
+  for (int64_t s = first; s < end; ++s) {
+    const float* key = args.keys.Row(s) + kv_head * args.head_dim;
+    scores.push_back(args.scale * Dot(query, key, args.head_dim));
   }
-  double sum = 0;
+  const double max = std::max(sink, *std::max_element(scores.begin(), scores.end()));
+  double sum = std::exp(sink - max);
   for (double& score : scores) sum += score = std::exp(score - max);
-  for (int i = 0; i < d; ++i) {
+  const int64_t size = args.ValueDim();
+  for (int64_t i = 0; i < size; ++i) {
     double value = 0;
-    for (int64_t s = 0; s < context; ++s) {
-      value += scores[static_cast<size_t>(s)] * double{args.values.Row(s)[kv_begin + i]};
+    for (int64_t s = first; s < end; ++s) {
+      value +=
+          scores[static_cast<size_t>(s - first)] * double{args.values.Row(s)[kv_head * size + i]};
     }
-    args.out.Row(token)[q_begin + i] = static_cast<float>(value / sum);
+    args.out.Row(token)[head * size + i] = static_cast<float>(value / sum);
   }
 }
 

@@ -24,7 +24,8 @@ struct KeyBlock {
   const AttentionArgs* args = nullptr;
   int64_t first = 0;
   int64_t count = 0;
-  int64_t column = 0;                    // of the key/value head in a cache row
+  int64_t key_column = 0;                // of the key/value head in a row of keys
+  int64_t value_column = 0;              // and in one of values
   GradualPrefetch* next_keys = nullptr;  // the block after this one
   GradualPrefetch* next_values = nullptr;
 };
@@ -39,7 +40,8 @@ HWY_INLINE void ScoreTile(const KeyBlock& block, const float* queries, int64_t s
     const float* keys[kWeightRows];
     // Past the end the last key stands in; its scores are masked later.
     for (int j = 0; j < kWeightRows; ++j) {
-      keys[j] = block.args->keys.Row(block.first + std::min(s + j, block.count - 1)) + block.column;
+      keys[j] =
+          block.args->keys.Row(block.first + std::min(s + j, block.count - 1)) + block.key_column;
     }
     V acc[kRows][kWeightRows];
     MultiplyTile<F32Weights, kRows>(queries, stride, keys, block.args->head_dim, acc);
@@ -87,7 +89,7 @@ HWY_INLINE void ValueTile(const float* p, const float* scale, const float* value
 template <int kRows>
 HWY_INLINE void ValueRows(const float* p, const float* scale, const float* values,
                           int64_t value_stride, const KeyBlock& block, float* out, int64_t stride) {
-  const int64_t columns = RoundUp<int64_t>(block.args->head_dim, kLanes);
+  const int64_t columns = RoundUp<int64_t>(block.args->ValueDim(), kLanes);
   constexpr int64_t wide = int64_t{kValueVectors} * kLanes;
   int64_t i = 0;
   for (; i + wide <= columns; i += wide) {
@@ -99,11 +101,12 @@ HWY_INLINE void ValueRows(const float* p, const float* scale, const float* value
   }
 }
 
-// Turns the scores of one row into exp(score - max), of which the first `visible` count; returns
-// the factor that brings what was summed before to the same maximum.
-HWY_INLINE float SoftmaxStep(int64_t visible, float* scores, float& max, float& sum) {
+// Turns the scores of one row into exp(score - max), of which [first, end) count; returns the
+// factor that brings what was summed before to the same maximum.
+HWY_INLINE float SoftmaxStep(int64_t first, int64_t end, float* scores, float& max, float& sum) {
   const D d;
-  std::fill(scores + visible, scores + kKeysPerBlock, kMasked);
+  std::fill(scores, scores + first, kMasked);
+  std::fill(scores + end, scores + kKeysPerBlock, kMasked);
   V largest = hn::Set(d, max);
   for (int64_t i = 0; i < kKeysPerBlock; i += kLanes) {
     largest = hn::Max(largest, hn::LoadU(d, scores + i));
@@ -125,13 +128,13 @@ HWY_INLINE float SoftmaxStep(int64_t visible, float* scores, float& max, float& 
 // The values of a block as whole vectors: in place, or copied into padded rows.
 HWY_INLINE const float* ValuesOf(const KeyBlock& block, SpanScratch& scratch, int64_t& stride) {
   const AttentionArgs& args = *block.args;
-  if (args.head_dim % kLanes == 0) {
+  if (args.ValueDim() % kLanes == 0) {
     stride = args.values.stride;
-    return args.values.Row(block.first) + block.column;
+    return args.values.Row(block.first) + block.value_column;
   }
-  stride = ScratchStride(args.head_dim);
+  stride = ScratchStride(args.ValueDim());
   for (int64_t s = 0; s < block.count; ++s) {
-    std::copy_n(args.values.Row(block.first + s) + block.column, args.head_dim,
+    std::copy_n(args.values.Row(block.first + s) + block.value_column, args.ValueDim(),
                 scratch.values.data() + s * stride);
   }
   return scratch.values.data();
@@ -148,21 +151,29 @@ template <int kRows>
 HWY_NOINLINE void AttendTile(const KeyBlock& block, const AttentionSpan& span, const Rows& rows,
                              SpanScratch& scratch) {
   const AttentionArgs& args = *block.args;
-  const int64_t stride = ScratchStride(args.head_dim);
-  const int64_t group = args.num_heads / args.num_kv_heads;
+  const int64_t group = args.GroupSize();
+  const auto token_of = [&](int64_t row) { return span.first_token + row / group; };
+  const int64_t block_end = block.first + block.count;
+  // No row of the tile sees the block: its sums stay as they are.
+  if (args.FirstKey(token_of(rows.first)) >= block_end ||
+      args.EndKey(token_of(rows.first + kRows - 1)) <= block.first) {
+    return;
+  }
+  const int64_t query_stride = ScratchStride(args.head_dim);
   float* scores = scratch.scores.data() + rows.first * kKeysPerBlock;
-  ScoreTile<kRows>(block, scratch.queries.data() + rows.first * stride, stride, scores);
+  ScoreTile<kRows>(block, scratch.queries.data() + rows.first * query_stride, query_stride, scores);
   float scale[kRows];
   for (int r = 0; r < kRows; ++r) {
     const int64_t row = rows.first + r;
-    const int64_t context = args.position + span.first_token + row / group + 1;
-    const int64_t visible = std::clamp<int64_t>(context - block.first, 0, block.count);
+    const int64_t end = std::clamp(args.EndKey(token_of(row)), block.first, block_end);
+    const int64_t first = std::clamp(args.FirstKey(token_of(row)), block.first, end);
     scale[r] =
-        SoftmaxStep(visible, scores + r * kKeysPerBlock, scratch.max[static_cast<size_t>(row)],
-                    scratch.sum[static_cast<size_t>(row)]);
+        SoftmaxStep(first - block.first, end - block.first, scores + r * kKeysPerBlock,
+                    scratch.max[static_cast<size_t>(row)], scratch.sum[static_cast<size_t>(row)]);
   }
+  const int64_t out_stride = ScratchStride(args.ValueDim());
   ValueRows<kRows>(scores, scale, rows.values, rows.value_stride, block,
-                   scratch.out.data() + rows.first * stride, stride);
+                   scratch.out.data() + rows.first * out_stride, out_stride);
 }
 
 template <int kRows>
@@ -174,22 +185,24 @@ void AttendTileOf(int64_t count, const KeyBlock& block, const AttentionSpan& spa
 
 // One head's part of `count` cache rows from `first` on.
 MemoryBlock CacheRows(ConstMatrix cache, int64_t first, int64_t count, int64_t column,
-                      int head_dim) {
+                      int columns) {
   constexpr auto kBytes = static_cast<int64_t>(sizeof(float));
-  return {cache.Row(first) + column, count, head_dim * kBytes, cache.stride * kBytes};
+  return {cache.Row(first) + column, count, columns * kBytes, cache.stride * kBytes};
 }
 
 void AttendKeys(const AttentionArgs& args, const AttentionSpan& span, int64_t row_count,
                 SpanScratch& scratch) {
-  const int64_t column = int64_t{span.kv_head} * args.head_dim;
+  const int64_t key_column = int64_t{span.kv_head} * args.head_dim;
+  const int64_t value_column = int64_t{span.kv_head} * args.ValueDim();
   for (int64_t key = span.first_key; key < span.end_key; key += kKeysPerBlock) {
     const int64_t next = std::min(key + kKeysPerBlock, span.end_key);
     const int64_t ahead = std::min(kKeysPerBlock, span.end_key - next);
     const int64_t steps = DivideRoundUp<int64_t>(row_count, kMaxRows) *
                           DivideRoundUp<int64_t>(next - key, kWeightRows);
-    GradualPrefetch keys(CacheRows(args.keys, next, ahead, column, args.head_dim), steps);
-    GradualPrefetch values(CacheRows(args.values, next, ahead, column, args.head_dim), steps);
-    const KeyBlock block{&args, key, next - key, column, &keys, &values};
+    GradualPrefetch keys(CacheRows(args.keys, next, ahead, key_column, args.head_dim), steps);
+    GradualPrefetch values(CacheRows(args.values, next, ahead, value_column, args.ValueDim()),
+                           steps);
+    const KeyBlock block{&args, key, next - key, key_column, value_column, &keys, &values};
     Rows rows;
     rows.values = ValuesOf(block, scratch, rows.value_stride);
     for (; rows.first < row_count; rows.first += kMaxRows) {
@@ -208,31 +221,31 @@ namespace npumoe {
 
 HWY_EXPORT(AttendKeys);
 
-void SpanScratch::EnsureRows(int64_t rows, int64_t stride) {
-  const auto floats = static_cast<size_t>(rows * stride);
-  queries.EnsureSize(floats);
+void SpanScratch::EnsureRows(int64_t rows, int64_t query_stride, int64_t value_stride) {
+  queries.EnsureSize(static_cast<size_t>(rows * query_stride));
   scores.EnsureSize(static_cast<size_t>(rows * kKeysPerBlock));
-  values.EnsureSize(static_cast<size_t>(kKeysPerBlock * stride));
-  out.EnsureSize(floats);
+  values.EnsureSize(static_cast<size_t>(kKeysPerBlock * value_stride));
+  out.EnsureSize(static_cast<size_t>(rows * value_stride));
   max.EnsureSize(static_cast<size_t>(rows));
   sum.EnsureSize(static_cast<size_t>(rows));
 }
 
 void AttendSpan(const AttentionArgs& args, const AttentionSpan& span, SpanScratch& scratch) {
-  const int64_t group = args.num_heads / args.num_kv_heads;
+  const int64_t group = args.GroupSize();
   const int64_t rows = (span.end_token - span.first_token) * group;
-  const int64_t stride = ScratchStride(args.head_dim);
-  scratch.EnsureRows(rows, stride);
+  const int64_t query_stride = ScratchStride(args.head_dim);
+  const int64_t value_stride = ScratchStride(args.ValueDim());
+  scratch.EnsureRows(rows, query_stride, value_stride);
   // Padding is zero in queries and values, whatever an earlier call with another shape left.
-  std::fill_n(scratch.queries.data(), rows * stride, 0.0f);
-  std::fill_n(scratch.values.data(), kKeysPerBlock * stride, 0.0f);
-  std::fill_n(scratch.out.data(), rows * stride, 0.0f);
+  std::fill_n(scratch.queries.data(), rows * query_stride, 0.0f);
+  std::fill_n(scratch.values.data(), kKeysPerBlock * value_stride, 0.0f);
+  std::fill_n(scratch.out.data(), rows * value_stride, 0.0f);
   std::fill_n(scratch.max.data(), rows, kMasked);
   std::fill_n(scratch.sum.data(), rows, 0.0f);
   for (int64_t r = 0; r < rows; ++r) {
     const float* query = args.queries.Row(span.first_token + r / group) +
                          (span.kv_head * group + r % group) * args.head_dim;
-    float* scaled = scratch.queries.data() + r * stride;
+    float* scaled = scratch.queries.data() + r * query_stride;
     for (int64_t i = 0; i < args.head_dim; ++i) scaled[i] = query[i] * args.scale;
   }
   HWY_DYNAMIC_DISPATCH(AttendKeys)(args, span, rows, scratch);

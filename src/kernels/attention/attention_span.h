@@ -19,25 +19,25 @@ inline constexpr float kMasked = -1e30f;
 // One partial result per row: rows are tokens x query heads of the group, token first.
 //   sum[r] = sum_s exp(score[s] - max[r]),  out[r] = sum_s exp(score[s] - max[r]) v[s]
 struct SpanScratch {
-  AlignedBuffer<float> queries;  // [rows, stride], scaled
+  AlignedBuffer<float> queries;  // [rows, stride of head_dim], scaled
   AlignedBuffer<float> scores;   // [rows, kKeysPerBlock]
-  AlignedBuffer<float> values;   // [kKeysPerBlock, stride], when head_dim is no whole vectors
-  AlignedBuffer<float> out;      // [rows, stride]
-  AlignedBuffer<float> max;      // [rows]
+  AlignedBuffer<float> values;   // [kKeysPerBlock, stride], when value_dim is no whole vectors
+  AlignedBuffer<float> out;      // [rows, stride of value_dim]
+  AlignedBuffer<float> max;      // [rows]; kMasked where a row sees none of the keys
   AlignedBuffer<float> sum;      // [rows]
 
-  void EnsureRows(int64_t rows, int64_t stride);
+  void EnsureRows(int64_t rows, int64_t query_stride, int64_t value_stride);
 };
 
 // Floats from one row of a scratch array to the next: a multiple of the widest vector.
-inline int64_t ScratchStride(int head_dim) { return RoundUp<int64_t>(head_dim, 32); }
+inline int64_t ScratchStride(int columns) { return RoundUp<int64_t>(columns, 32); }
 
 struct AttentionSpan {
   int kv_head = 0;
   int64_t first_token = 0;
   int64_t end_token = 0;
-  int64_t first_key = 0;  // >= 0
-  int64_t end_key = 0;    // keys that a query may not see yet are masked
+  int64_t first_key = 0;  // a multiple of kKeysPerBlock
+  int64_t end_key = 0;    // keys that a query may not see are masked
 };
 
 void AttendSpan(const AttentionArgs& args, const AttentionSpan& span, SpanScratch& scratch);
