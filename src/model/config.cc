@@ -12,31 +12,38 @@ constexpr double kMaxModelParameters = 1e15;
 
 // Counts are made in doubles, which hold integers exactly up to 9e15 and cannot overflow: the
 // limit above is checked with them before anything trusts an int64.
-double AttentionParameters(const ModelConfig& config) {
-  const AttentionConfig& a = config.attention;
-  const double hidden = config.hidden_size;
-  const double query = a.query_size();
-  const double key_value = a.kv_size();
-  double total = 2 * hidden + hidden * (2 * query + 2 * key_value);  // both norms; q, k, v, o
-  if (a.projection_bias) total += query + 2 * key_value;
-  if (a.output_bias) total += hidden;
-  if (a.qk_norm == QkNorm::kPerHead) total += 2.0 * a.head_dim;
+double Elements(TensorRole role, const ModelConfig& config) {
+  double elements = 1;
+  for (const int64_t length : ShapeOf(role, config).axes()) {
+    elements *= static_cast<double>(length);
+  }
+  return elements;
+}
+
+// Parameters of one layer with `experts` of its experts counted; layers of a kind are alike.
+double LayerParameters(const ModelConfig& config, int layer, int experts) {
+  double total = 0;
+  for (const TensorRole role : AllTensorRoles()) {
+    if (ScopeOf(role) == RoleScope::kModel || !HasTensor(role, config, layer)) continue;
+    total += Elements(role, config) * (ScopeOf(role) == RoleScope::kExpert ? experts : 1);
+  }
   return total;
 }
 
-double SwiGluParameters(double hidden, double intermediate) { return 3 * hidden * intermediate; }
-
-// Parameters with `experts` experts counted in each MoE layer.
 double Parameters(const ModelConfig& config, int experts) {
-  const double hidden = config.hidden_size;
-  const double embedding = config.vocab_size * hidden;
-  const double moe_layers = static_cast<double>(config.MoeLayers().size());
-  const double dense_layers = config.num_layers - moe_layers;
-  const double moe = config.moe.num_experts * hidden +
-                     experts * SwiGluParameters(hidden, config.moe.expert_intermediate_size);
-  const double dense = SwiGluParameters(hidden, config.dense_intermediate_size);
-  return (config.tie_word_embeddings ? 1 : 2) * embedding + hidden +
-         config.num_layers * AttentionParameters(config) + moe_layers * moe + dense_layers * dense;
+  double total = 0;
+  for (const TensorRole role : AllTensorRoles()) {
+    if (ScopeOf(role) != RoleScope::kModel || !HasTensor(role, config, 0)) continue;
+    if (role == TensorRole::kLmHead && config.tie_word_embeddings) continue;
+    total += Elements(role, config);
+  }
+  std::optional<double> of_kind[2];
+  for (int layer = 0; layer < config.num_layers; ++layer) {
+    std::optional<double>& of_layer = of_kind[config.is_moe_layer[static_cast<size_t>(layer)]];
+    if (!of_layer) of_layer = LayerParameters(config, layer, experts);
+    total += *of_layer;
+  }
+  return total;
 }
 
 std::string KnownModelTypes() {
@@ -77,7 +84,9 @@ int64_t ModelConfig::ActiveParameters() const {
 }
 
 int64_t ModelConfig::ExpertParameters() const {
-  return static_cast<int64_t>(SwiGluParameters(hidden_size, moe.expert_intermediate_size));
+  double total = 3.0 * hidden_size * moe.expert_intermediate_size;
+  if (moe.expert_bias) total += 2.0 * moe.expert_intermediate_size + hidden_size;
+  return static_cast<int64_t>(total);
 }
 
 Result<ModelConfig> ParseModelConfig(const Json& config_json, const std::string& name) {

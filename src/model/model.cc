@@ -111,7 +111,7 @@ Status LoadTokenizer(const std::filesystem::path& path, Model& model) {
 double BytesPerWeight(const Model& model) {
   for (const LayerWeights& layer : model.weights.layers) {
     if (layer.experts.empty()) continue;
-    return static_cast<double>(BytesPerElement(layer.experts.front().gate.dtype));
+    return MeanBitsPerElement(layer.experts.front().gate.dtype) / 8;
   }
   return 2;
 }

@@ -33,8 +33,8 @@ struct Model {
   std::string tokenizer_hash;  // of tokenizer.json; empty without one
 };
 
-// Bytes per weight of the experts as the CPU reads them: 4 for F32, 2 for F16 and BF16. Of the
-// first layer that has experts; 2 without any.
+// Bytes per weight of the experts as the CPU reads them: 4 for F32, 2 for F16 and BF16, 0.5625 for
+// Q4_0. Of the first layer that has experts; 2 without any.
 double BytesPerWeight(const Model& model);
 
 // `path`: a folder in Hugging Face's layout (config.json, *.safetensors, tokenizer.json, ...).

@@ -1,154 +1,55 @@
 #include "model/weight_binding.h"
 
+#include <new>
 #include <string_view>
 #include <unordered_set>
+
+#include "model/fused_experts.h"
 
 namespace npumoe {
 namespace {
 
-int64_t AxisLength(TensorAxis axis, const ModelConfig& config) {
-  switch (axis) {
-    case TensorAxis::kNone:
-      break;
-    case TensorAxis::kVocab:
-      return config.vocab_size;
-    case TensorAxis::kHidden:
-      return config.hidden_size;
-    case TensorAxis::kQuery:
-      return config.attention.query_size();
-    case TensorAxis::kKeyValue:
-      return config.attention.kv_size();
-    case TensorAxis::kHeadDim:
-      return config.attention.head_dim;
-    case TensorAxis::kExperts:
-      return config.moe.num_experts;
-    case TensorAxis::kExpertIntermediate:
-      return config.moe.expert_intermediate_size;
-    case TensorAxis::kDenseIntermediate:
-      return config.dense_intermediate_size;
-  }
-  return 0;
-}
-
-Shape ShapeOf(const TensorPattern& pattern, const ModelConfig& config) {
-  const int64_t rows = AxisLength(pattern.axes[0], config);
-  if (pattern.axes[1] == TensorAxis::kNone) return Shape({rows});
-  return Shape({rows, AxisLength(pattern.axes[1], config)});
-}
-
 constexpr std::string_view kLayerMark = "{layer}";
 constexpr std::string_view kExpertMark = "{expert}";
 
-std::string Expand(std::string name, std::string_view mark, int value) {
+void Replace(std::string& name, std::string_view mark, int value) {
   if (const size_t at = name.find(mark); at != name.npos) {
     name.replace(at, mark.size(), std::to_string(value));
   }
-  return name;
 }
 
-bool IsPerLayer(const TensorPattern& pattern) {
-  return pattern.name.find(kLayerMark) != pattern.name.npos;
-}
-
-bool IsPresent(const TensorPattern& pattern, const ModelConfig& config, int layer) {
-  switch (pattern.presence) {
-    case TensorPresence::kAlways:
-    case TensorPresence::kUnlessTied:
-      return true;
-    case TensorPresence::kProjectionBias:
-      return config.attention.projection_bias;
-    case TensorPresence::kOutputBias:
-      return config.attention.output_bias;
-    case TensorPresence::kHeadNorm:
-      return config.attention.qk_norm != QkNorm::kNone;
-    case TensorPresence::kMoeLayer:
-      return config.is_moe_layer[static_cast<size_t>(layer)];
-    case TensorPresence::kDenseLayer:
-      return !config.is_moe_layer[static_cast<size_t>(layer)];
-  }
-  return false;
-}
-
-// All tensors of one pattern in one layer (layer 0 for those outside the layers).
-Status VisitPattern(const TensorPattern& pattern, const ModelConfig& config, int layer,
-                    const std::function<Status(const ExpectedTensor&)>& visit) {
-  if (!IsPresent(pattern, config, layer)) return OkStatus();
-  const std::string name = Expand(std::string(pattern.name), kLayerMark, layer);
-  const bool per_expert = name.find(kExpertMark) != name.npos;
+// The tensors of one name in one layer (layer 0 for those outside the layers).
+Status VisitName(const TensorName& entry, const ModelConfig& config, int layer,
+                 const std::function<Status(const ExpectedTensor&)>& visit) {
+  if (!HasTensor(entry.role, config, layer)) return OkStatus();
   ExpectedTensor tensor;
-  tensor.role = pattern.role;
-  tensor.shape = ShapeOf(pattern, config);
-  tensor.required = pattern.presence != TensorPresence::kUnlessTied || !config.tie_word_embeddings;
+  tensor.role = entry.role;
+  tensor.shape = ShapeOf(entry.role, config);
+  tensor.required = entry.role != TensorRole::kLmHead || !config.tie_word_embeddings;
   tensor.layer = layer;
+  const bool per_expert = ScopeOf(entry.role) == RoleScope::kExpert;
+  const int first = IsSharedExpertRole(entry.role) ? config.moe.num_experts : 0;
   const int count = per_expert ? config.moe.num_experts : 1;
-  for (tensor.expert = 0; tensor.expert < count; ++tensor.expert) {
-    tensor.name = Expand(name, kExpertMark, tensor.expert);
+  for (tensor.expert = first; tensor.expert < first + count; ++tensor.expert) {
+    tensor.name = ExpandName(entry.name, layer, tensor.expert);
     NPUMOE_RETURN_IF_ERROR(visit(tensor));
   }
   return OkStatus();
 }
 
-TensorView* SlotInExpert(const ExpectedTensor& tensor, LayerWeights& layer) {
-  const auto expert = static_cast<size_t>(tensor.expert);
-  if (layer.experts.size() <= expert) layer.experts.resize(expert + 1);
-  FfnWeights& ffn = layer.experts[expert];
-  if (tensor.role == TensorRole::kExpertGate) return &ffn.gate;
-  return tensor.role == TensorRole::kExpertUp ? &ffn.up : &ffn.down;
-}
-
-TensorView* SlotInLayer(const ExpectedTensor& tensor, LayerWeights& layer) {
-  switch (tensor.role) {
-    case TensorRole::kAttentionNorm:
-      return &layer.attention_norm;
-    case TensorRole::kFfnNorm:
-      return &layer.ffn_norm;
-    case TensorRole::kQ:
-      return &layer.attention.q;
-    case TensorRole::kK:
-      return &layer.attention.k;
-    case TensorRole::kV:
-      return &layer.attention.v;
-    case TensorRole::kO:
-      return &layer.attention.o;
-    case TensorRole::kQBias:
-      return &layer.attention.q_bias;
-    case TensorRole::kKBias:
-      return &layer.attention.k_bias;
-    case TensorRole::kVBias:
-      return &layer.attention.v_bias;
-    case TensorRole::kOBias:
-      return &layer.attention.o_bias;
-    case TensorRole::kQNorm:
-      return &layer.attention.q_norm;
-    case TensorRole::kKNorm:
-      return &layer.attention.k_norm;
-    case TensorRole::kRouter:
-      return &layer.router;
-    case TensorRole::kDenseGate:
-      return &layer.dense.gate;
-    case TensorRole::kDenseUp:
-      return &layer.dense.up;
-    case TensorRole::kDenseDown:
-      return &layer.dense.down;
-    default:
-      return SlotInExpert(tensor, layer);
+// The first name of every role that has this scope, or, for layers, any narrower one.
+std::vector<TensorName> FirstNames(const ModelFamily& family, bool in_layers) {
+  std::vector<TensorName> names;
+  std::vector<bool> seen(AllTensorRoles().size());
+  for (const std::span<const TensorName> table : family.tensors) {
+    for (const TensorName& entry : table) {
+      if ((ScopeOf(entry.role) != RoleScope::kModel) != in_layers) continue;
+      if (seen[static_cast<size_t>(entry.role)]) continue;
+      seen[static_cast<size_t>(entry.role)] = true;
+      names.push_back(entry);
+    }
   }
-}
-
-TensorView* Slot(const ExpectedTensor& tensor, ModelWeights& weights) {
-  switch (tensor.role) {
-    case TensorRole::kEmbedding:
-      return &weights.embedding;
-    case TensorRole::kFinalNorm:
-      return &weights.final_norm;
-    case TensorRole::kLmHead:
-      return &weights.lm_head;
-    default:
-      break;
-  }
-  const auto layer = static_cast<size_t>(tensor.layer);
-  if (weights.layers.size() <= layer) weights.layers.resize(layer + 1);
-  return SlotInLayer(tensor, weights.layers[layer]);
+  return names;
 }
 
 bool IsWeightType(DType dtype) {
@@ -156,10 +57,13 @@ bool IsWeightType(DType dtype) {
 }
 
 using FileOf = std::function<std::string(const std::string&)>;
+using Tensors = std::map<std::string, TensorView>;
+using NameSet = std::unordered_set<std::string>;
 
-Status CheckTensor(const ExpectedTensor& expected, const TensorView& found, const FileOf& file_of) {
+Status CheckTensor(const ExpectedTensor& expected, const std::string& name, const TensorView& found,
+                   const FileOf& file_of) {
   if (found.shape == expected.shape && IsWeightType(found.dtype)) return OkStatus();
-  const std::string where = file_of(expected.name) + ": tensor '" + expected.name + "'";
+  const std::string where = file_of(name) + ": tensor '" + name + "'";
   if (!IsWeightType(found.dtype)) {
     return Unsupported(where + " has type " + Name(found.dtype) +
                        ", weights may be F32, F16 or BF16; use a model that is not quantized");
@@ -169,10 +73,13 @@ Status CheckTensor(const ExpectedTensor& expected, const TensorView& found, cons
                       "; the files belong to different models, or one of them is damaged");
 }
 
-Status MissingTensor(const std::string& source, const ExpectedTensor& expected) {
+Status MissingTensor(const std::string& source, const ModelFamily& family,
+                     const ExpectedTensor& expected) {
+  const std::string fused = FusedNameOf(family, expected);
   return NotFound(source + ": tensor '" + expected.name + "' " + expected.shape.ToString() +
-                  " is missing from the weights, config.json calls for it; download the model "
-                  "again or check the config.json");
+                  " is missing from the weights" +
+                  (fused.empty() ? "" : ", and so is '" + fused + "' for all experts") +
+                  "; config.json calls for it; download the model again or check the config.json");
 }
 
 bool IsIgnored(const ModelFamily& family, const std::string& name) {
@@ -182,10 +89,8 @@ bool IsIgnored(const ModelFamily& family, const std::string& name) {
   return false;
 }
 
-using NameSet = std::unordered_set<std::string_view>;
-
-Status RefuseLeftOver(const ModelFamily& family, const std::map<std::string, TensorView>& tensors,
-                      const NameSet& bound, const FileOf& file_of) {
+Status RefuseLeftOver(const ModelFamily& family, const Tensors& tensors, const NameSet& bound,
+                      const FileOf& file_of) {
   for (const auto& [name, view] : tensors) {
     if (bound.contains(name) || IsIgnored(family, name)) continue;
     return InvalidInput(file_of(name) + ": tensor '" + name + "' (" + Name(view.dtype) + " " +
@@ -197,48 +102,90 @@ Status RefuseLeftOver(const ModelFamily& family, const std::map<std::string, Ten
   return OkStatus();
 }
 
+// A tensor of this role under any of its spellings; the end of `tensors` when there is none.
+Tensors::const_iterator FindTensor(const ModelFamily& family, const ExpectedTensor& expected,
+                                   const Tensors& tensors) {
+  const auto found = tensors.find(expected.name);
+  if (found != tensors.end()) return found;
+  for (const std::span<const TensorName> table : family.tensors) {
+    for (const TensorName& entry : table) {
+      if (entry.role != expected.role) continue;
+      const auto other = tensors.find(ExpandName(entry.name, expected.layer, expected.expert));
+      if (other != tensors.end()) return other;
+    }
+  }
+  return tensors.end();
+}
+
+struct Binding {
+  const ModelFamily& family;
+  const ModelConfig& config;
+  const Tensors& tensors;
+  const std::string& source;
+  const FileOf& file_of;
+  ModelWeights weights = {};
+  NameSet bound = {};
+
+  Status Bind(const ExpectedTensor& expected) {
+    const auto found = FindTensor(family, expected, tensors);
+    if (found != tensors.end()) {
+      NPUMOE_RETURN_IF_ERROR(CheckTensor(expected, found->first, found->second, file_of));
+      PlaceTensor(expected, found->second, weights);
+      bound.insert(found->first);
+      return OkStatus();
+    }
+    NPUMOE_ASSIGN_OR_RETURN(std::optional<FusedPart> part,
+                            FindFusedPart(family, config, expected, tensors, file_of));
+    if (!part) return expected.required ? MissingTensor(source, family, expected) : OkStatus();
+    PlaceTensor(expected, part->view, weights);
+    if (part->storage) weights.storage.push_back(std::move(part->storage));
+    for (std::string& name : part->sources) bound.insert(std::move(name));
+    return OkStatus();
+  }
+};
+
 }  // namespace
+
+std::string ExpandName(std::string_view name, int layer, int expert) {
+  std::string expanded(name);
+  Replace(expanded, kLayerMark, layer);
+  Replace(expanded, kExpertMark, expert);
+  return expanded;
+}
 
 Status ForEachExpectedTensor(const ModelFamily& family, const ModelConfig& config,
                              const std::function<Status(const ExpectedTensor&)>& visit) {
   NPUMOE_CHECK(config.is_moe_layer.size() == static_cast<size_t>(config.num_layers));
-  for (const TensorPattern& pattern : family.tensors) {
-    if (!IsPerLayer(pattern)) NPUMOE_RETURN_IF_ERROR(VisitPattern(pattern, config, 0, visit));
+  for (const TensorName& entry : FirstNames(family, false)) {
+    NPUMOE_RETURN_IF_ERROR(VisitName(entry, config, 0, visit));
   }
+  const std::vector<TensorName> in_layers = FirstNames(family, true);
   for (int layer = 0; layer < config.num_layers; ++layer) {
-    for (const TensorPattern& pattern : family.tensors) {
-      if (IsPerLayer(pattern)) NPUMOE_RETURN_IF_ERROR(VisitPattern(pattern, config, layer, visit));
+    for (const TensorName& entry : in_layers) {
+      NPUMOE_RETURN_IF_ERROR(VisitName(entry, config, layer, visit));
     }
   }
   return OkStatus();
 }
 
-void PlaceTensor(const ExpectedTensor& tensor, const TensorView& view, ModelWeights& weights) {
-  *Slot(tensor, weights) = view;
-}
-
-Result<ModelWeights> BindWeights(const ModelConfig& config,
-                                 const std::map<std::string, TensorView>& tensors,
-                                 const std::string& source,
-                                 const std::function<std::string(const std::string&)>& file_of) {
+Result<ModelWeights> BindWeights(const ModelConfig& config, const Tensors& tensors,
+                                 const std::string& source, const FileOf& file_of) {
   const ModelFamily* family = FindFamily(config.family);
   NPUMOE_CHECK(family != nullptr);
-  ModelWeights weights;
-  NameSet bound;
-  const auto bind = [&](const ExpectedTensor& expected) -> Status {
-    const auto found = tensors.find(expected.name);
-    if (found == tensors.end()) {
-      return expected.required ? MissingTensor(source, expected) : OkStatus();
-    }
-    NPUMOE_RETURN_IF_ERROR(CheckTensor(expected, found->second, file_of));
-    PlaceTensor(expected, found->second, weights);
-    bound.insert(found->first);
-    return OkStatus();
-  };
-  NPUMOE_RETURN_IF_ERROR(ForEachExpectedTensor(*family, config, bind));
-  NPUMOE_RETURN_IF_ERROR(RefuseLeftOver(*family, tensors, bound, file_of));
+  Binding binding{*family, config, tensors, source, file_of};
+  try {
+    NPUMOE_RETURN_IF_ERROR(ForEachExpectedTensor(
+        *family, config,
+        [&binding](const ExpectedTensor& expected) { return binding.Bind(expected); }));
+  } catch (const std::bad_alloc&) {
+    return ResourceExhausted(source +
+                             ": no memory for the experts that must be copied out of fused "
+                             "tensors; convert the model to GGUF on a larger machine");
+  }
+  NPUMOE_RETURN_IF_ERROR(RefuseLeftOver(*family, tensors, binding.bound, file_of));
+  ModelWeights& weights = binding.weights;
   if (weights.lm_head.empty()) weights.lm_head = weights.embedding;
-  return weights;
+  return std::move(weights);
 }
 
 }  // namespace npumoe

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <string_view>
 
 #include "base/status.h"
 #include "base/tensor_view.h"
@@ -22,22 +23,26 @@ struct ExpectedTensor {
   Shape shape;
   bool required = true;
   int layer = 0;   // 0 for tensors outside the layers
-  int expert = 0;  // 0 for tensors outside the experts
+  int expert = 0;  // num_experts for the shared expert; 0 for tensors outside the experts
 };
+
+// "{layer}" and "{expert}" of a table's name replaced by the indices.
+std::string ExpandName(std::string_view name, int layer, int expert);
 
 // Calls `visit` for every tensor, layer by layer; stops at the first error and returns it. Tensors
 // are logical ones, whatever layout a file has: every expert's gate, up and down for itself, the
-// shared expert's under their own roles, matrices [out, in].
+// shared expert's (after them) under their own roles, matrices [out, in].
 Status ForEachExpectedTensor(const ModelFamily& family, const ModelConfig& config,
                              const std::function<Status(const ExpectedTensor&)>& visit);
 
 // Puts `view` where `tensor.role` belongs. Layers and experts grow as tensors arrive, so that
-// memory follows what is there, not what a config claims.
+// memory follows what is there, not what a config claims (place the shared expert last).
 void PlaceTensor(const ExpectedTensor& tensor, const TensorView& view, ModelWeights& weights);
 
 // `file_of(name)`: the file that holds a tensor, for messages; `source` names the model where
 // there is no such file. Fails for a tensor that is missing, left over, or has another shape or a
-// type other than F32, F16 and BF16. `storage` of the result is left to the caller.
+// type other than F32, F16 and BF16. Experts may stand together in fused tensors; `storage` of the
+// result keeps the copies that some of those need, what `tensors` view is left to the caller.
 Result<ModelWeights> BindWeights(const ModelConfig& config,
                                  const std::map<std::string, TensorView>& tensors,
                                  const std::string& source,

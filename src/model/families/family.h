@@ -1,8 +1,9 @@
 // What a model family is, as data: the `model_type` it answers to, how its config.json is read,
-// and a table from the names of its tensors to their roles and shapes. Loading, checking and
-// synthetic models work from that table alone.
+// and tables from the names of its tensors to their roles (tensor_roles.h knows shapes). Loading,
+// checking and synthetic models work from those tables alone.
 //
-// A new family is one small file beside this one and a line in families.cc.
+// A new family is one small file beside this one and a line in families.cc;
+// docs/adding-a-family.md goes through one.
 #pragma once
 
 #include <array>
@@ -13,90 +14,42 @@
 #include "base/json.h"
 #include "base/status.h"
 #include "model/config.h"
+#include "model/tensor_roles.h"
 
 namespace npumoe {
 
-// Where a tensor goes in ModelWeights (weights.h).
-enum class TensorRole : uint8_t {
-  kEmbedding,
-  kFinalNorm,
-  kLmHead,
-  kAttentionNorm,
-  kFfnNorm,
-  kQ,
-  kK,
-  kV,
-  kO,
-  kQBias,
-  kKBias,
-  kVBias,
-  kOBias,
-  kQNorm,
-  kKNorm,
-  kRouter,
-  kExpertGate,
-  kExpertUp,
-  kExpertDown,
-  kDenseGate,
-  kDenseUp,
-  kDenseDown,
-  kFinalNormBias,
-  kLmHeadBias,
-  kAttentionNormBias,
-  kFfnNormBias,
-  kSinks,
-  kQueryDown,         // latent attention: q_a
-  kQueryDownNorm,     // q_a_norm
-  kQueryUp,           // q_b
-  kKeyValueDown,      // kv_a
-  kKeyValueDownNorm,  // kv_a_norm
-  kKeyValueUp,        // kv_b
-  kRouterBias,
-  kSharedGate,        // what weighs the shared expert
-  kSharedExpertGate,  // the shared expert's own gate, up and down
-  kSharedExpertUp,
-  kSharedExpertDown,
-  kExpertGateBias,
-  kExpertUpBias,
-  kExpertDownBias,
-};
-
-// The length of one axis, looked up in the config.
-enum class TensorAxis : uint8_t {
-  kNone,
-  kVocab,
-  kHidden,
-  kQuery,     // num_heads * head_dim
-  kKeyValue,  // num_kv_heads * head_dim
-  kHeadDim,
-  kExperts,
-  kExpertIntermediate,
-  kDenseIntermediate,
-};
-
-// When a model has the tensor.
-enum class TensorPresence : uint8_t {
-  kAlways,
-  kUnlessTied,  // may stand in a model with tied embeddings, too; then it is used
-  kProjectionBias,
-  kOutputBias,
-  kHeadNorm,
-  kMoeLayer,
-  kDenseLayer,
-};
-
-struct TensorPattern {
-  // "{layer}" and "{expert}" stand for the indices; a name without "{layer}" stands once.
+// "{layer}" and "{expert}" in a name stand for the indices.
+struct TensorName {
   std::string_view name;
   TensorRole role;
-  std::array<TensorAxis, 2> axes;  // [out, in], or [n, kNone] for a vector
-  TensorPresence presence = TensorPresence::kAlways;
+};
+
+// A tensor that holds the experts of a layer together, [experts, ...]: all of one role, or of two
+// (gate and up) side by side.
+enum class FusedRows : uint8_t {
+  kOneRole,
+  kHalves,       // [experts, 2n, ...]: the rows of the first role, then those of the second
+  kAlternating,  // [experts, 2n, ...]: even rows are the first role's, odd ones the second's
+};
+enum class FusedEncoding : uint8_t {
+  kPlain,
+  kTransposed,  // [experts, in, out]
+  kMxfp4,       // NAME_blocks U8 [experts, out, in / 32, 16] and NAME_scales U8 [..., in / 32]
+};
+struct FusedTensor {
+  std::string_view name;
+  std::array<TensorRole, 2> roles;  // both the same for kOneRole
+  FusedRows rows = FusedRows::kOneRole;
+  FusedEncoding encoding = FusedEncoding::kPlain;
 };
 
 struct ModelFamily {
   std::string_view model_type;
   Result<ModelConfig> (*read_config)(const JsonObject& config_json);
-  std::span<const TensorPattern> tensors;
+  // A role's first name is the one that we write; further ones are spellings that files may use.
+  std::span<const std::span<const TensorName>> tensors;
+  // Where a file has no tensor of an expert's own.
+  std::span<const FusedTensor> fused;
   // Ends of names of tensors that files may hold and nobody reads (constants that old
   // checkpoints stored).
   std::span<const std::string_view> ignored_suffixes;
