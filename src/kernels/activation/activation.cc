@@ -18,7 +18,13 @@ namespace HWY_NAMESPACE {
 using D = hn::ScalableTag<float>;
 using V = hn::Vec<D>;
 
-float SwiGluSpan(const float* up, float* gate, size_t size) { return SwiGluRow(up, gate, size); }
+float SwiGluSpan(const float* up, float* gate, size_t size) {
+  return ActivateRow(up, gate, size, SwiGluOp());
+}
+
+float ClampedSwiGluSpan(const float* up, float limit, float* gate, size_t size) {
+  return ActivateRow(up, gate, size, ClampedSwiGluOp{limit});
+}
 
 float MaxOf(const float* values, size_t size) {
   const D d;
@@ -77,6 +83,45 @@ void AddSpan(const float* other, float* inout, size_t size) {
   for (; i < size; ++i) inout[i] += other[i];
 }
 
+void AddScaledSpan(float factor, const float* other, float* inout, size_t size) {
+  const D d;
+  const hn::CappedTag<float, 1> one;
+  const size_t lanes = hn::Lanes(d);
+  const V factors = hn::Set(d, factor);
+  size_t i = 0;
+  for (; i + lanes <= size; i += lanes) {
+    hn::StoreU(hn::MulAdd(hn::LoadU(d, other + i), factors, hn::LoadU(d, inout + i)), d, inout + i);
+  }
+  for (; i < size; ++i) {
+    const auto sum =
+        hn::MulAdd(hn::LoadU(one, other + i), hn::Set(one, factor), hn::LoadU(one, inout + i));
+    hn::StoreU(sum, one, inout + i);
+  }
+}
+
+void ScaleSpan(float factor, float* inout, size_t size) {
+  const D d;
+  const size_t lanes = hn::Lanes(d);
+  const V factors = hn::Set(d, factor);
+  size_t i = 0;
+  for (; i + lanes <= size; i += lanes) {
+    hn::StoreU(hn::Mul(hn::LoadU(d, inout + i), factors), d, inout + i);
+  }
+  for (; i < size; ++i) inout[i] *= factor;
+}
+
+void ClampSpan(float limit, float* inout, size_t size) {
+  const D d;
+  const size_t lanes = hn::Lanes(d);
+  const V high = hn::Set(d, limit);
+  const V low = hn::Set(d, -limit);
+  size_t i = 0;
+  for (; i + lanes <= size; i += lanes) {
+    hn::StoreU(hn::Min(hn::Max(hn::LoadU(d, inout + i), low), high), d, inout + i);
+  }
+  for (; i < size; ++i) inout[i] = std::min(std::max(inout[i], -limit), limit);
+}
+
 // NOLINTNEXTLINE(google-readability-namespace-comments)
 }  // namespace HWY_NAMESPACE
 }  // namespace npumoe
@@ -86,13 +131,22 @@ HWY_AFTER_NAMESPACE();
 namespace npumoe {
 
 HWY_EXPORT(SwiGluSpan);
+HWY_EXPORT(ClampedSwiGluSpan);
 HWY_EXPORT(SoftmaxSpan);
 HWY_EXPORT(MagnitudeOf);
 HWY_EXPORT(AddSpan);
+HWY_EXPORT(AddScaledSpan);
+HWY_EXPORT(ScaleSpan);
+HWY_EXPORT(ClampSpan);
 
 float SwiGlu(std::span<const float> up, std::span<float> gate_inout) {
   NPUMOE_CHECK(up.size() == gate_inout.size());
   return HWY_DYNAMIC_DISPATCH(SwiGluSpan)(up.data(), gate_inout.data(), up.size());
+}
+
+float ClampedSwiGlu(std::span<const float> up, float limit, std::span<float> gate_inout) {
+  NPUMOE_CHECK(up.size() == gate_inout.size() && limit > 0);
+  return HWY_DYNAMIC_DISPATCH(ClampedSwiGluSpan)(up.data(), limit, gate_inout.data(), up.size());
 }
 
 void Softmax(std::span<float> values) {
@@ -107,6 +161,20 @@ float MaxMagnitude(std::span<const float> values) {
 void AddTo(std::span<const float> other, std::span<float> inout) {
   NPUMOE_CHECK(other.size() == inout.size());
   HWY_DYNAMIC_DISPATCH(AddSpan)(other.data(), inout.data(), inout.size());
+}
+
+void AddScaled(float factor, std::span<const float> other, std::span<float> inout) {
+  NPUMOE_CHECK(other.size() == inout.size());
+  HWY_DYNAMIC_DISPATCH(AddScaledSpan)(factor, other.data(), inout.data(), inout.size());
+}
+
+void Scale(float factor, std::span<float> inout) {
+  HWY_DYNAMIC_DISPATCH(ScaleSpan)(factor, inout.data(), inout.size());
+}
+
+void Clamp(float limit, std::span<float> inout) {
+  NPUMOE_CHECK(limit >= 0);
+  HWY_DYNAMIC_DISPATCH(ClampSpan)(limit, inout.data(), inout.size());
 }
 
 }  // namespace npumoe

@@ -5,6 +5,9 @@
 
 namespace npumoe {
 
+// Of the sigmoid in the clamped form: gpt-oss's alpha.
+inline constexpr float kClampedSlope = 1.702f;
+
 // inout[i] = silu(inout[i]) * up[i],  silu(x) = x / (1 + exp(-x)); returns the largest magnitude.
 float SwiGlu(std::span<const float> up, std::span<float> gate_inout);
 void SwiGluReference(std::span<const float> up, std::span<float> gate_inout);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/testing/kernel_test.h"
@@ -44,6 +45,42 @@ TEST(SwiGlu, SaturatesForGatesFarFromZero) {
   });
 }
 
+TEST(ClampedSwiGlu, EqualsTheReferenceForEveryTargetAndSize) {
+  testing::OnEveryTarget([&] {
+    for (const size_t size : kSizes) {
+      // Half of the gates and most of the ups lie beyond the limit.
+      const auto up = RandomFloats(size, 11, 20.0);
+      auto expected = RandomFloats(size, 12, 14.0);
+      auto actual = expected;
+      ClampedSwiGluReference(up, 7.0f, expected);
+      const float max = ClampedSwiGlu(up, 7.0f, actual);
+      // The argument of exp, up to 1.702 * 14, is off by 2 u of itself; the rest as above, and
+      // up + 1 by u of up to 8, whatever is left of it.
+      std::vector<double> bounds(size);
+      for (size_t i = 0; i < size; ++i) {
+        const double u = std::clamp(up[i], -7.0f, 7.0f);
+        const double swish = std::fabs(double{expected[i]}) / std::max(std::fabs(u + 1), 1e-30);
+        bounds[i] =
+            testing::kUnitRoundoff * ((2 * 1.702 * 14 + 6) * std::fabs(expected[i]) + 8 * swish) +
+            1e-37;
+      }
+      testing::ExpectWithin(actual, expected, bounds);
+      EXPECT_EQ(max, MaxMagnitude(actual));
+    }
+  });
+}
+
+TEST(ClampedSwiGlu, SaturatesAtTheLimitAndAtZero) {
+  testing::OnEveryTarget([&] {
+    std::vector<float> gate(40, -2000.0f);
+    gate[3] = 2000.0f;
+    const std::vector<float> up(40, 90.0f);
+    ClampedSwiGlu(up, 7.0f, gate);
+    const double at_limit = 8 * 7 / (1 + std::exp(-1.702 * 7));
+    for (size_t i = 0; i < gate.size(); ++i) EXPECT_NEAR(gate[i], i == 3 ? at_limit : 0, 1e-5) << i;
+  });
+}
+
 TEST(Softmax, EqualsTheReferenceForEveryTargetAndSize) {
   testing::OnEveryTarget([&] {
     for (const size_t size : kSizes) {
@@ -81,6 +118,44 @@ TEST(AddTo, AddsEveryElement) {
       auto actual = start;
       AddTo(other, actual);
       for (size_t i = 0; i < size; ++i) ASSERT_EQ(actual[i], start[i] + other[i]);
+    }
+  });
+}
+
+TEST(AddScaled, AddsTheProductToEveryElement) {
+  testing::OnEveryTarget([&] {
+    for (const size_t size : kSizes) {
+      const auto other = RandomFloats(size, 7);
+      const auto start = RandomFloats(size, 8);
+      auto actual = start;
+      AddScaled(0.22f, other, actual);
+      // One rounding or two, of a product below 0.22 and a sum below 1.22.
+      for (size_t i = 0; i < size; ++i) {
+        const double exact = double{start[i]} + double{other[i]} * double{0.22f};
+        ASSERT_NEAR(actual[i], exact, 1.44 * testing::kUnitRoundoff) << i;
+      }
+    }
+  });
+}
+
+TEST(Scale, MultipliesEveryElement) {
+  testing::OnEveryTarget([&] {
+    for (const size_t size : kSizes) {
+      const auto start = RandomFloats(size, 9);
+      auto actual = start;
+      Scale(12.0f, actual);
+      for (size_t i = 0; i < size; ++i) ASSERT_EQ(actual[i], start[i] * 12.0f);
+    }
+  });
+}
+
+TEST(Clamp, BoundsEveryElementOnBothSides) {
+  testing::OnEveryTarget([&] {
+    for (const size_t size : kSizes) {
+      const auto start = RandomFloats(size, 10, 4.0);
+      auto actual = start;
+      Clamp(1.5f, actual);
+      for (size_t i = 0; i < size; ++i) ASSERT_EQ(actual[i], std::clamp(start[i], -1.5f, 1.5f));
     }
   });
 }
