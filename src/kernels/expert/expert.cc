@@ -1,4 +1,4 @@
-// Waves of experts, three parallel regions each: pack the inputs, gate + up + SwiGLU over
+// Waves of experts, three parallel regions each: pack the inputs, gate + up + activation over
 // (expert, block of inner columns), down over (expert, block of outputs). A wave bounds the
 // scratch; inside it experts of any size share the threads.
 #include "kernels/expert/expert.h"
@@ -26,9 +26,11 @@ constexpr int64_t kTasksPerThread = 8;  // chosen: evens out experts of unequal 
 // One expert of the wave: where its packed rows lie in the scratch.
 struct Slot {
   const ExpertTask* task = nullptr;
-  PackedRows in;
+  PackedRows in;     // packed for gate
+  PackedRows in_up;  // packed for up: the same rows where both weights have one type
   PackedRows inner;
-  float* packed_in = nullptr;
+  float* packed_in = nullptr;  // where these three lie
+  float* packed_in_up = nullptr;
   float* packed_inner = nullptr;
 };
 
@@ -40,27 +42,41 @@ struct Unit {
   float max = 0;  // largest magnitude that it wrote
 };
 
+bool PacksOnce(const ExpertTask& task) { return task.weights.gate.dtype == task.weights.up.dtype; }
+
 int64_t FloatsOf(const ExpertTask& task) {
-  return task.in.rows * (PackedStride(task.in.columns) + PackedStride(task.weights.gate.shape[0]));
+  const int64_t inputs = PackedStride(task.in.columns) * (PacksOnce(task) ? 1 : 2);
+  return task.in.rows * (inputs + PackedStride(task.weights.gate.shape[0]));
+}
+
+bool FitsBias(std::span<const float> bias, const TensorView& weight) {
+  return bias.empty() || static_cast<int64_t>(bias.size()) == weight.shape[0];
 }
 
 void CheckShapes(const ExpertTask& task) {
   const SwiGluWeights& w = task.weights;
   NPUMOE_CHECK(w.gate.shape.rank() == 2 && w.up.shape == w.gate.shape);
-  NPUMOE_CHECK(w.gate.dtype == w.up.dtype);
   NPUMOE_CHECK((w.down.shape == Shape{w.gate.shape[1], w.gate.shape[0]}));
   NPUMOE_CHECK(task.in.columns == w.gate.shape[1] && task.out.columns == w.down.shape[0]);
   NPUMOE_CHECK(task.in.rows == task.out.rows);
+  NPUMOE_CHECK(FitsBias(w.gate_bias, w.gate) && FitsBias(w.up_bias, w.up));
+  NPUMOE_CHECK(FitsBias(w.down_bias, w.down) && w.clamp_limit >= 0);
 }
+
+// activation(gate, up) into gate; returns the largest magnitude.
+float Activate(const SwiGluWeights& weights, std::span<const float> up, std::span<float> gate) {
+  if (weights.clamp_limit == 0) return SwiGlu(up, gate);
+  return ClampedSwiGlu(up, weights.clamp_limit, gate);
+}
+
+const float* DataOf(std::span<const float> bias) { return bias.empty() ? nullptr : bias.data(); }
 
 class Wave {
  public:
   void Run(std::span<const ExpertTask> tasks, ThreadPool& pool) {
     Place(tasks);
-    pool.ParallelFor(static_cast<int64_t>(slots_.size()), [this](int64_t i, int) {
-      const Slot& slot = slots_[static_cast<size_t>(i)];
-      PackRows(slot.task->in, slot.task->weights.gate.dtype, slot.packed_in, slot.in.stride);
-    });
+    pool.ParallelFor(static_cast<int64_t>(slots_.size()),
+                     [this](int64_t i, int) { Pack(slots_[static_cast<size_t>(i)]); });
     Cut(Side::kInner, pool.threads());
     pool.ParallelFor(static_cast<int64_t>(units_.size()),
                      [this](int64_t i, int) { RunInner(units_[static_cast<size_t>(i)]); });
@@ -89,19 +105,32 @@ class Wave {
     for (const ExpertTask& task : tasks) floats += static_cast<size_t>(FloatsOf(task));
     scratch_.EnsureSize(floats);
     float* next = scratch_.data();
+    const auto place = [&next](int64_t rows, int64_t columns) {
+      const PackedRows packed{next, rows, columns, PackedStride(columns)};
+      next += rows * packed.stride;
+      return packed;
+    };
     for (const ExpertTask& task : tasks) {
-      const int64_t inner = task.weights.gate.shape[0];
-      Slot slot{&task, {}, {}, next, nullptr};
-      slot.in = {next, task.in.rows, task.in.columns, PackedStride(task.in.columns)};
-      next += slot.in.rows * slot.in.stride;
+      Slot slot;
+      slot.task = &task;
+      slot.packed_in = next;
+      slot.in = place(task.in.rows, task.in.columns);
+      slot.packed_in_up = next;
+      slot.in_up = PacksOnce(task) ? slot.in : place(task.in.rows, task.in.columns);
       slot.packed_inner = next;
-      slot.inner = {next, task.in.rows, inner, PackedStride(inner)};
-      next += slot.inner.rows * slot.inner.stride;
+      slot.inner = place(task.in.rows, task.weights.gate.shape[0]);
       slots_.push_back(slot);
       for (float* max : {task.inner_max, task.output_max}) {
         if (max != nullptr) *max = 0;
       }
     }
+  }
+
+  static void Pack(const Slot& slot) {
+    const SwiGluWeights& weights = slot.task->weights;
+    PackRows(slot.task->in, weights.gate.dtype, slot.packed_in, slot.in.stride);
+    if (PacksOnce(*slot.task)) return;
+    PackRows(slot.task->in, weights.up.dtype, slot.packed_in_up, slot.in_up.stride);
   }
 
   // Blocks of columns of every expert; smaller ones when there are few experts.
@@ -125,7 +154,7 @@ class Wave {
     return count;
   }
 
-  // Columns [begin, end) of silu(gate x) * up x, straight into the packed order of `down`.
+  // Columns [begin, end) of act(gate x, up x), straight into the packed order of `down`.
   void RunInner(Unit& unit) {
     thread_local AlignedBuffer<float> block;
     const Slot& slot = slots_[unit.slot];
@@ -135,10 +164,10 @@ class Wave {
     block.EnsureSize(static_cast<size_t>(2 * rows * columns));
     const Matrix gate{block.data(), rows, columns, columns};
     const Matrix up{block.data() + rows * columns, rows, columns, columns};
-    MultiplyBlock({slot.in, weights.gate, nullptr, unit.begin, unit.end, gate});
-    MultiplyBlock({slot.in, weights.up, nullptr, unit.begin, unit.end, up});
+    MultiplyBlock({slot.in, weights.gate, DataOf(weights.gate_bias), unit.begin, unit.end, gate});
+    MultiplyBlock({slot.in_up, weights.up, DataOf(weights.up_bias), unit.begin, unit.end, up});
     const auto count = static_cast<size_t>(rows * columns);
-    unit.max = SwiGlu({up.data, count}, {gate.data, count});
+    unit.max = Activate(weights, {up.data, count}, {gate.data, count});
     PackRows(gate, weights.down.dtype, slot.packed_inner + unit.begin, slot.inner.stride);
   }
 
@@ -147,7 +176,8 @@ class Wave {
     const Matrix& all = slot.task->out;
     const int64_t columns = unit.end - unit.begin;
     const Matrix out{all.data + unit.begin, all.rows, columns, all.stride};
-    MultiplyBlock({slot.inner, slot.task->weights.down, nullptr, unit.begin, unit.end, out});
+    const SwiGluWeights& weights = slot.task->weights;
+    MultiplyBlock({slot.inner, weights.down, DataOf(weights.down_bias), unit.begin, unit.end, out});
     if (slot.task->output_max == nullptr) return;
     for (int64_t r = 0; r < out.rows; ++r) {
       const std::span<const float> row(out.Row(r), static_cast<size_t>(columns));

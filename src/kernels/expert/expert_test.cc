@@ -18,23 +18,42 @@ using testing::Weights;
 struct Experts {
   struct Expert {
     Weights gate, up, down;
+    std::vector<float> gate_bias, up_bias, down_bias;
     std::vector<float> in, out, expected;
     float inner_max = -1, output_max = -1, expected_inner_max = -1, expected_output_max = -1;
   };
 
+  struct Options {
+    DType gate = DType::kBF16;
+    DType up = DType::kBF16;
+    DType down = DType::kBF16;
+    bool biased = false;
+    float clamp_limit = 0;
+  };
+
   void Add(DType dtype, int64_t rows, int64_t hidden, int64_t inner) {
+    Add({dtype, dtype, dtype}, rows, hidden, inner);
+  }
+
+  void Add(const Options& options, int64_t rows, int64_t hidden, int64_t inner) {
     const uint64_t seed = 10 * experts.size();
     Expert& e = experts.emplace_back();
     // Ranges 1 / sqrt(columns) keep activations near 1, as a trained model does.
     const double hidden_range = 1 / std::sqrt(static_cast<double>(hidden));
-    e.gate = RandomWeights(dtype, {inner, hidden}, seed + 1, hidden_range);
-    e.up = RandomWeights(dtype, {inner, hidden}, seed + 2, hidden_range);
-    e.down =
-        RandomWeights(dtype, {hidden, inner}, seed + 3, 1 / std::sqrt(static_cast<double>(inner)));
+    const double inner_range = 1 / std::sqrt(static_cast<double>(inner));
+    e.gate = RandomWeights(options.gate, {inner, hidden}, seed + 1, hidden_range);
+    e.up = RandomWeights(options.up, {inner, hidden}, seed + 2, hidden_range);
+    e.down = RandomWeights(options.down, {hidden, inner}, seed + 3, inner_range);
+    SwiGluWeights weights{e.gate.view, e.up.view, e.down.view};
+    if (options.biased) {
+      weights.gate_bias = e.gate_bias = RandomFloats(static_cast<size_t>(inner), seed + 5);
+      weights.up_bias = e.up_bias = RandomFloats(static_cast<size_t>(inner), seed + 6);
+      weights.down_bias = e.down_bias = RandomFloats(static_cast<size_t>(hidden), seed + 7);
+    }
+    weights.clamp_limit = options.clamp_limit;
     e.in = RandomFloats(static_cast<size_t>(rows * hidden), seed + 4, 2.0);
     e.out.assign(e.in.size(), 7.0f);
     e.expected = e.out;
-    const SwiGluWeights weights{e.gate.view, e.up.view, e.down.view};
     const ConstMatrix in{e.in.data(), rows, hidden, hidden};
     tasks.push_back(
         {weights, in, {e.out.data(), rows, hidden, hidden}, &e.inner_max, &e.output_max});
@@ -89,6 +108,45 @@ TEST(RunExperts, EqualsTheReferenceForOddShapesOfDifferentExperts) {
   all.Add(DType::kF16, 3, 70, 131);
   all.Add(DType::kF32, 9, 17, 3);
   all.Add(DType::kBF16, 0, 33, 45);
+  testing::OnEveryTarget([&] {
+    RunExperts(all.tasks, pool);
+    ExpectEqualsReference(all);
+  });
+}
+
+// As gpt-oss: many gates and ups lie beyond a limit of 0.5.
+TEST(RunExperts, EqualsTheReferenceWithBiasesAndTheClampedActivation) {
+  ThreadPool pool(2);
+  Experts all;
+  for (const float limit : {0.0f, 7.0f, 0.5f}) {
+    for (const int64_t rows : {1, 9}) {
+      all.Add({.biased = true, .clamp_limit = limit}, rows, 96, 71);
+    }
+  }
+  testing::OnEveryTarget([&] {
+    RunExperts(all.tasks, pool);
+    ExpectEqualsReference(all);
+  });
+}
+
+// A shared expert is wider than the routed ones.
+TEST(RunExperts, EqualsTheReferenceForExpertsOfOneCallWithDifferentWidths) {
+  ThreadPool pool(2);
+  Experts all;
+  for (const int64_t inner : {64, 64, 640, 64}) all.Add(DType::kBF16, 5, 96, inner);
+  testing::OnEveryTarget([&] {
+    RunExperts(all.tasks, pool);
+    ExpectEqualsReference(all);
+  });
+}
+
+TEST(RunExperts, EqualsTheReferenceWhereTheWeightsOfOneExpertHaveDifferentTypes) {
+  ThreadPool pool(2);
+  Experts all;
+  constexpr DType kTypes[] = {DType::kF32, DType::kF16, DType::kBF16};
+  for (const DType gate : kTypes) {
+    for (const DType up : kTypes) all.Add({.gate = gate, .up = up, .down = gate}, 7, 70, 45);
+  }
   testing::OnEveryTarget([&] {
     RunExperts(all.tasks, pool);
     ExpectEqualsReference(all);
