@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "kernels/quantize/quantize.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/convert/convert.cc"
@@ -64,7 +65,11 @@ void ToF32(const TensorView& tensor, int64_t begin, std::span<float> out) {
     case DType::kBF16:
       return BF16ToF32({tensor.as<uint16_t>() + begin, out.size()}, out.data());
     default:
-      NPUMOE_CHECK(false && "a float tensor");
+      NPUMOE_CHECK(IsQuantized(tensor.dtype));
+      NPUMOE_CHECK(begin % BlockElements(tensor.dtype) == 0);
+      const std::byte* blocks = tensor.data + BytesOf(tensor.dtype, begin);
+      const size_t bytes = BytesOf(tensor.dtype, static_cast<int64_t>(out.size()));
+      DecodeBlocks(tensor.dtype, {blocks, bytes}, out);
   }
 }
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "kernels/quantize/quantize.h"
 #include "kernels/testing/kernel_test.h"
 
 namespace npumoe {
@@ -86,6 +87,17 @@ TEST(Convert, ReadsAPartOfATensorOfAnyFloatType) {
     std::vector<float> part(50);
     ToF32(tensor.view, 41, part);
     ExpectSameFloats(part, std::span(all).subspan(41, 50));
+  }
+}
+
+TEST(Convert, ReadsWholeBlocksOfAnyQuantisedType) {
+  for (const DType dtype : testing::kQuantizedTypes) {
+    const auto tensor = testing::RandomWeights(dtype, {3, 512}, 3);
+    std::vector<float> all(3 * 512);
+    DecodeBlocksReference(dtype, tensor.bytes, all);
+    std::vector<float> part(768);
+    ToF32(tensor.view, 256, part);
+    ExpectSameFloats(part, std::span(all).subspan(256, 768));
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/aligned_buffer.h"
 #include "base/check.h"
 #include "kernels/gemm/prefetch.h"
 
@@ -9,109 +10,32 @@
 #define HWY_TARGET_INCLUDE "kernels/gemm/block_product.cc"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
-#include "kernels/gemm/micro_kernel-inl.h"
+#include "kernels/gemm/quantized_row-inl.h"
+#include "kernels/gemm/strips-inl.h"
+#include "kernels/quantize/decode-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace npumoe {
 namespace HWY_NAMESPACE {
-
-// Measured on Zen 5 (48 KB L1): six packed rows of one block, 24 KB, stay in the L1 cache beside
-// the weights that stream through it; the transposing sum costs 78 instructions per 1536 FMAs.
-constexpr int64_t kColumnsPerBlock = 1024;
 
 // Weight rows of a block: with few activation rows the memory behind the weights matters, and the
 // first block of a call is not fetched ahead, so it is small; with many rows a strip of
 // activations is fetched once per block, so the block is larger. Both stay in a 512 KB L2 cache.
 constexpr int64_t kWeightsPerBlockFewRows = 32;
 constexpr int64_t kWeightsPerBlockManyRows = 128;
-constexpr int64_t kFewRows = 96;
+// Decoded to fp32, many rows of quantised weights are half as many: 256 KB.
+constexpr int64_t kDecodedPerBlockManyRows = 64;
 
 // How far one activation row asks ahead. Measured on Zen 5, one thread, share of the read
 // bandwidth: 0.74 without, 0.83 with 1 kB, 0.78 with 4 kB, 0.74 with 16 kB.
 constexpr int64_t kAheadBytes = 1024;
 
-// One block of weights: rows [begin, end), columns [k, k + columns).
-struct Block {
-  int64_t begin = 0;
-  int64_t end = 0;
-  int64_t k = 0;
-  int64_t columns = 0;
-};
-
-// Up to Weights::kMaxRows activation rows that meet a block, and what to fetch meanwhile.
-struct Strip {
-  int64_t row = 0;
-  int rows = 0;
-  GradualPrefetch* next_block = nullptr;
-  GradualPrefetch next_strip;
-};
-
-// Adds one tile's sums to the outputs [n, n + kWeightRows) of a row, or starts them.
-HWY_INLINE void FinishRow(const BlockProduct& p, int64_t row, int64_t n, bool first,
-                          const V (&acc)[kWeightRows]) {
-  float* out = p.out.Row(row) + (n - p.begin);
-  const float* initial = first ? (p.bias == nullptr ? nullptr : p.bias + n) : out;
-  const int64_t valid = p.end - n;
-  if (valid >= kWeightRows) return StoreSums(acc, initial, out);
-  float padded[kWeightRows] = {};
-  if (initial != nullptr) std::copy_n(initial, valid, padded);
-  StoreSums(acc, padded, padded);
-  std::copy_n(padded, valid, out);
-}
-
-template <class Weights, int kRows>
-HWY_NOINLINE void MultiplyStrip(const BlockProduct& p, const Block& block, Strip& strip) {
-  using Element = typename Weights::Element;
-  const float* x = p.in.data + strip.row * p.in.stride + block.k;
-  const Element* weights = reinterpret_cast<const Element*>(p.weight.data) + block.k;
-  for (int64_t n = block.begin; n < block.end; n += kWeightRows) {
-    strip.next_block->Next();
-    strip.next_strip.Next();
-    const Element* w[kWeightRows];
-    // Past the end the last row stands in; its results are not stored.
-    for (int j = 0; j < kWeightRows; ++j) {
-      w[j] = weights + std::min(n + j, block.end - 1) * p.in.columns;
-    }
-    V acc[kRows][kWeightRows];
-    MultiplyTile<Weights, kRows>(x, p.in.stride, w, block.columns, acc);
-    HWY_UNROLL(8)
-    for (int r = 0; r < kRows; ++r) FinishRow(p, strip.row + r, n, block.k == 0, acc[r]);
-  }
-}
-
-template <class Weights, int kRows>
-void MultiplyStripOf(const BlockProduct& p, const Block& block, Strip& strip) {
-  if (strip.rows == kRows) return MultiplyStrip<Weights, kRows>(p, block, strip);
-  if constexpr (kRows > 1) MultiplyStripOf<Weights, kRows - 1>(p, block, strip);
-}
-
+// The block as the file holds it.
 MemoryBlock WeightsOf(const BlockProduct& p, const Block& block) {
-  const auto bytes = static_cast<int64_t>(BytesPerElement(p.weight.dtype));
-  const int64_t stride = p.in.columns * bytes;
-  return {p.weight.data + block.begin * stride + block.k * bytes, block.end - block.begin,
-          block.columns * bytes, stride};
-}
-
-// Strips are as equal as possible: 33 rows in strips of up to six are 5, 5, 5, 6, 6, 6 rather
-// than 6, 6, 6, 6, 6, 3.
-template <class Weights>
-void MultiplyBlockOf(const BlockProduct& p, const Block& block, const Block& next) {
-  const int64_t strips = DivideRoundUp<int64_t>(p.in.rows, Weights::kMaxRows);
-  const int64_t tiles = DivideRoundUp<int64_t>(block.end - block.begin, kWeightRows);
-  const auto first_row = [&](int64_t strip) { return p.in.rows * strip / strips; };
-  GradualPrefetch next_block;
-  if (p.in.rows <= kFewRows) next_block = {WeightsOf(p, next), strips * tiles};
-  for (int64_t i = 0; i < strips; ++i) {
-    Strip strip{first_row(i), static_cast<int>(first_row(i + 1) - first_row(i)), &next_block, {}};
-    if (p.in.rows > kFewRows && i + 1 < strips) {
-      const MemoryBlock rows{p.in.data + first_row(i + 1) * p.in.stride + block.k,
-                             first_row(i + 2) - first_row(i + 1),
-                             block.columns * static_cast<int64_t>(sizeof(float)),
-                             p.in.stride * static_cast<int64_t>(sizeof(float))};
-      strip.next_strip = {rows, tiles};
-    }
-    MultiplyStripOf<Weights, Weights::kMaxRows>(p, block, strip);
-  }
+  const auto stride = static_cast<int64_t>(BytesOf(p.weight.dtype, p.in.columns));
+  const auto offset = static_cast<int64_t>(BytesOf(p.weight.dtype, block.k));
+  return {p.weight.data + block.begin * stride + offset, block.end - block.begin,
+          static_cast<int64_t>(BytesOf(p.weight.dtype, block.columns)), stride};
 }
 
 // The block after `block`: along the columns first. Empty after the last one.
@@ -127,19 +51,61 @@ Block NextBlock(const BlockProduct& p, const Block& block, int64_t weights_per_b
   return next;
 }
 
+Block FirstBlock(const BlockProduct& p, int64_t weights_per_block) {
+  return {p.begin, std::min(p.begin + weights_per_block, p.end), 0,
+          std::min(kColumnsPerBlock, p.in.columns)};
+}
+
+// One strip reads weight rows from end to end, as memory likes it.
+int64_t WeightsPerBlock(const BlockProduct& p, int64_t rows_of_strip, int64_t many) {
+  if (p.in.rows <= rows_of_strip) return kWeightRows;
+  return p.in.rows <= kFewRows ? kWeightsPerBlockFewRows : many;
+}
+
 template <class Weights>
 void MultiplyBlocksOf(const BlockProduct& p) {
-  // One strip reads weight rows from end to end, as memory likes it.
-  const int64_t weights = p.in.rows <= Weights::kMaxRows ? kWeightRows
-                          : p.in.rows <= kFewRows        ? kWeightsPerBlockFewRows
-                                                         : kWeightsPerBlockManyRows;
-  Block block{p.begin, std::min(p.begin + weights, p.end), 0,
-              std::min(kColumnsPerBlock, p.in.columns)};
+  const int64_t weights = WeightsPerBlock(p, Weights::kMaxRows, kWeightsPerBlockManyRows);
+  Block block = FirstBlock(p, weights);
   while (block.begin < p.end) {
     const Block next = NextBlock(p, block, weights);
-    MultiplyBlockOf<Weights>(p, block, next);
+    MultiplyBlockOf<Weights>(p, block, WeightsOf(p, block), WeightsOf(p, next));
     block = next;
   }
+}
+
+// Decodes the block into `panel`. Rows are one cache line more than a block apart, so that those
+// of a tile do not meet in the same sets of the L1 cache.
+MemoryBlock DecodeBlockOf(const BlockProduct& p, const Block& block, AlignedBuffer<float>& panel) {
+  constexpr int64_t kStride = kColumnsPerBlock + 16;
+  const MemoryBlock source = WeightsOf(p, block);
+  panel.EnsureSize(static_cast<size_t>(source.rows * kStride));
+  for (int64_t row = 0; row < source.rows; ++row) {
+    DecodeRow(p.weight.dtype,
+              static_cast<const std::byte*>(source.data) + row * source.stride_bytes,
+              panel.data() + row * kStride, static_cast<size_t>(block.columns));
+  }
+  constexpr auto kFloatBytes = static_cast<int64_t>(sizeof(float));
+  return {panel.data(), source.rows, block.columns * kFloatBytes, kStride * kFloatBytes};
+}
+
+// Quantised weights: each block is decoded once, into memory that stays in the cache, and meets
+// all activation rows there.
+void MultiplyQuantizedBlocks(const BlockProduct& p) {
+  thread_local AlignedBuffer<float> panel;
+  const int64_t weights = WeightsPerBlock(p, F32Weights::kMaxRows, kDecodedPerBlockManyRows);
+  Block block = FirstBlock(p, weights);
+  while (block.begin < p.end) {
+    const Block next = NextBlock(p, block, weights);
+    MultiplyBlockOf<F32Weights>(p, block, DecodeBlockOf(p, block, panel), WeightsOf(p, next));
+    block = next;
+  }
+}
+
+void MultiplyQuantized(const BlockProduct& p) {
+#if NPUMOE_VECTOR_BLOCKS
+  if (p.in.rows == 1) return blocks::ForBlocksOf(p.weight.dtype, QuantizedRowProduct{p});
+#endif
+  MultiplyQuantizedBlocks(p);
 }
 
 // One activation row: bound by memory, so the weights are read as kWeightRows long streams, each
@@ -181,8 +147,10 @@ void MultiplyAnyBlock(const BlockProduct& p) {
       return MultiplyOf<F32Weights>(p);
     case DType::kF16:
       return MultiplyOf<F16Weights>(p);
-    default:
+    case DType::kBF16:
       return MultiplyOf<BF16Weights>(p);
+    default:
+      return MultiplyQuantized(p);
   }
 }
 
@@ -236,11 +204,12 @@ void PackRows(ConstMatrix in, DType weight_dtype, float* packed, int64_t packed_
 
 void MultiplyBlock(const BlockProduct& p) {
   const DType dtype = p.weight.dtype;
-  NPUMOE_CHECK(dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16);
+  NPUMOE_CHECK(dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16 ||
+               IsQuantized(dtype));
   NPUMOE_CHECK(p.weight.shape.rank() == 2 && p.weight.shape[1] == p.in.columns);
   NPUMOE_CHECK(0 <= p.begin && p.end <= p.weight.shape[0]);
   if (p.in.rows == 0 || p.begin >= p.end) return;
-  NPUMOE_CHECK(p.in.columns > 0);
+  NPUMOE_CHECK(p.in.columns > 0 && p.in.columns % BlockElements(dtype) == 0);
   HWY_DYNAMIC_DISPATCH(MultiplyAnyBlock)(p);
 }
 

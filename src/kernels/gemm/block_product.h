@@ -5,7 +5,8 @@
 // Every result out[m, n] is the same sequence of operations whatever the other rows, the range of
 // weight rows or the thread: blocks of kColumnsPerBlock along k in order, inside one block one
 // vector accumulator, summed by one fixed tree. So results are bit-identical for any number of
-// rows, any cut of the work and any number of threads on one instruction set.
+// rows, any cut of the work and any number of threads on one instruction set. Quantised weights
+// give the results of their fp32 values, decoded a block at a time or, for one row, in registers.
 #pragma once
 
 #include <cstdint>
@@ -22,9 +23,9 @@ inline constexpr int64_t kPackQuantum = 32;
 
 inline int64_t PackedStride(int64_t columns) { return RoundUp(columns, kPackQuantum); }
 
-// Activation rows in the order in which the micro-kernel meets the weights: natural for F32 and
-// F16; for BF16 each run of two vectors holds its even columns, then its odd ones, because two
-// bfloat16 in one 32-bit lane convert with a shift and a mask.
+// Activation rows in the order in which the micro-kernel meets the weights: natural for F32, F16
+// and quantised types; for BF16 each run of two vectors holds its even columns, then its odd ones,
+// because two bfloat16 in one 32-bit lane convert with a shift and a mask.
 struct PackedRows {
   const float* data = nullptr;
   int64_t rows = 0;
@@ -41,7 +42,7 @@ void PackRows(ConstMatrix in, DType weight_dtype, float* packed, int64_t packed_
 
 struct BlockProduct {
   PackedRows in;                // [M, K]
-  TensorView weight;            // [N, K], F32, F16 or BF16
+  TensorView weight;            // [N, K], F32, F16, BF16 or quantised
   const float* bias = nullptr;  // [N] or null
   int64_t begin = 0;            // weight rows [begin, end)
   int64_t end = 0;

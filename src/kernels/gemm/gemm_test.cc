@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "kernels/convert/convert.h"
 #include "kernels/testing/kernel_test.h"
 
 namespace npumoe {
@@ -27,11 +28,7 @@ std::vector<double> Bounds(const Case& c, const std::vector<float>& in, const Te
                            const std::vector<float>& bias) {
   std::vector<float> x = Magnitudes(in);
   std::vector<float> w(static_cast<size_t>(c.n * c.k));
-  for (size_t i = 0; i < w.size(); ++i) {
-    w[i] = weight.dtype == DType::kF32   ? weight.as<float>()[i]
-           : weight.dtype == DType::kF16 ? F32FromF16(weight.as<uint16_t>()[i])
-                                         : F32FromBF16(weight.as<uint16_t>()[i]);
-  }
+  ToF32(weight, 0, w);
   w = Magnitudes(w);
   std::vector<float> sums(static_cast<size_t>(c.m * c.n));
   MatMulReference(AsMatrix(x, c.m, c.k),
@@ -84,21 +81,47 @@ TEST(MatMul, EqualsTheReferenceOverSeveralColumnBlocksAndTasks) {
   }
 }
 
+TEST(MatMul, EqualsTheReferenceForEveryQuantisedTypeAndTarget) {
+  ThreadPool pool(2);
+  testing::OnEveryTarget([&] {
+    for (const DType dtype : testing::kQuantizedTypes) {
+      for (const Case& c : {Case{1, 1, 256}, {1, 21, 512}, {3, 130, 256}, {7, 9, 768}}) {
+        ExpectEqualsReference(c, dtype, pool, c.n % 2 == 0);
+      }
+    }
+    ExpectEqualsReference({2, 5, 32}, DType::kQ8_0, pool, false);
+    ExpectEqualsReference({1, 5, 96}, DType::kQ4_0, pool, false);
+  });
+}
+
+TEST(MatMul, EqualsTheReferenceOverSeveralBlocksOfQuantisedColumns) {
+  ThreadPool pool(2);
+  for (const DType dtype : testing::kQuantizedTypes) {
+    ExpectEqualsReference({1, 70, 2304}, dtype, pool, true);
+    ExpectEqualsReference({19, 70, 1280}, dtype, pool, false);
+    ExpectEqualsReference({130, 61, 1280}, dtype, pool, true);
+  }
+}
+
 TEST(MatMul, GivesARowTheSameBitsWhateverTheOtherRowsAndTheThreads) {
   ThreadPool one(1);
   ThreadPool three(3);
-  constexpr int64_t kRows = 101, kOutputs = 70, kInputs = 1100;
-  auto in = RandomFloats(kRows * kInputs, 4);
+  constexpr int64_t kRows = 101, kOutputs = 70, kMaxInputs = 1280;
+  auto in = RandomFloats(kRows * kMaxInputs, 4);
+  std::vector<DType> types(std::begin(kTypes), std::end(kTypes));
+  types.insert(types.end(), std::begin(testing::kQuantizedTypes),
+               std::end(testing::kQuantizedTypes));
   testing::OnEveryTarget([&] {
-    for (const DType dtype : kTypes) {
-      const auto weight = RandomWeights(dtype, {kOutputs, kInputs}, 5);
+    for (const DType dtype : types) {
+      const int64_t columns = IsQuantized(dtype) ? kMaxInputs : 1100;
+      const auto weight = RandomWeights(dtype, {kOutputs, columns}, 5);
       std::vector<float> together(kRows * kOutputs);
       std::vector<float> apart(together.size());
-      MatMul(AsMatrix(in, kRows, kInputs), weight.view, {}, AsMatrix(together, kRows, kOutputs),
+      MatMul(AsMatrix(in, kRows, columns), weight.view, {}, AsMatrix(together, kRows, kOutputs),
              three);
       for (int64_t row = 0, rows = 1; row < kRows; row += rows, ++rows) {
         rows = std::min(rows, kRows - row);
-        MatMul({in.data() + row * kInputs, rows, kInputs, kInputs}, weight.view, {},
+        MatMul({in.data() + row * columns, rows, columns, columns}, weight.view, {},
                {apart.data() + row * kOutputs, rows, kOutputs, kOutputs}, one);
       }
       EXPECT_EQ(together, apart) << Name(dtype);
@@ -115,6 +138,32 @@ TEST(MatMul, OnThisThreadGivesTheBitsOfThePool) {
   MatMul(AsMatrix(in, 37, 129), weight.view, {}, AsMatrix(pooled, 37, 50), pool);
   MatMulOnThisThread(AsMatrix(in, 37, 129), weight.view, {}, AsMatrix(alone, 37, 50));
   EXPECT_EQ(pooled, alone);
+}
+
+// Decoding keeps every bit of a weight, so a product with quantised weights is the product with
+// their values in fp32, bit for bit.
+TEST(MatMul, GivesQuantisedWeightsTheBitsOfTheirValuesInFp32) {
+  ThreadPool pool(2);
+  constexpr int64_t kOutputs = 45, kInputs = 1280;
+  auto in = RandomFloats(7 * kInputs, 11);
+  testing::OnEveryTarget([&] {
+    for (const DType dtype : testing::kQuantizedTypes) {
+      const auto weight = RandomWeights(dtype, {kOutputs, kInputs}, 12);
+      std::vector<float> values(kOutputs * kInputs);
+      ToF32(weight.view, 0, values);
+      const TensorView plain{DType::kF32, weight.view.shape,
+                             reinterpret_cast<const std::byte*>(values.data())};
+      for (const int64_t rows : {1, 7}) {
+        std::vector<float> expected(static_cast<size_t>(rows * kOutputs));
+        std::vector<float> actual(expected.size());
+        MatMul({in.data(), rows, kInputs, kInputs}, plain, {}, AsMatrix(expected, rows, kOutputs),
+               pool);
+        MatMul({in.data(), rows, kInputs, kInputs}, weight.view, {},
+               AsMatrix(actual, rows, kOutputs), pool);
+        EXPECT_EQ(actual, expected) << Name(dtype) << ", rows " << rows;
+      }
+    }
+  });
 }
 
 TEST(MatMul, RespectsStridesOfBothMatrices) {

@@ -14,9 +14,6 @@
 namespace npumoe {
 namespace {
 
-constexpr DType kTypes[] = {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1,
-                            DType::kQ4_K, DType::kQ5_K, DType::kQ6_K, DType::kMXFP4};
-
 struct Vector {
   DType dtype;
   std::vector<std::byte> blocks;
@@ -83,7 +80,7 @@ TEST(DecodeBlocks, GivesTheBitsOfTheGgufPackageOnEveryTarget) {
 // beyond it.
 TEST(DecodeBlocks, EqualsTheReferenceForAnyBytesAtAnyAddress) {
   std::mt19937_64 random(1);
-  for (const DType dtype : kTypes) {
+  for (const DType dtype : testing::kQuantizedTypes) {
     SCOPED_TRACE(Name(dtype));
     const size_t size = 64 * BlockBytes(dtype);
     std::vector<std::byte> bytes(size + 1);
@@ -100,7 +97,7 @@ TEST(DecodeBlocks, EqualsTheReferenceForAnyBytesAtAnyAddress) {
 }
 
 TEST(DecodeBlocks, AcceptsNoBlocks) {
-  for (const DType dtype : kTypes) DecodeBlocks(dtype, {}, {});
+  for (const DType dtype : testing::kQuantizedTypes) DecodeBlocks(dtype, {}, {});
 }
 
 std::vector<std::byte> Encoded(DType dtype, std::span<const float> values) {
@@ -135,7 +132,7 @@ TEST(EncodeBlocks, GivesTheBytesOfTheGgufPackage) {
 }
 
 TEST(EncodeBlocks, MakesThreeTypes) {
-  for (const DType dtype : kTypes) {
+  for (const DType dtype : testing::kQuantizedTypes) {
     EXPECT_EQ(CanEncode(dtype),
               dtype == DType::kQ8_0 || dtype == DType::kQ4_0 || dtype == DType::kQ4_K);
   }

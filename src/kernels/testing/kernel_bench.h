@@ -14,6 +14,7 @@
 #include "base/thread_pool.h"
 #include "kernels/matrix.h"
 #include "kernels/peak/peak.h"
+#include "kernels/testing/random_blocks.h"
 
 namespace npumoe::bench {
 
@@ -40,8 +41,9 @@ struct Floats {
 };
 
 struct Weights {
-  Weights(DType dtype, int64_t rows, int64_t columns)
-      : buffer(static_cast<size_t>(rows * columns) * BytesPerElement(dtype)) {
+  Weights(DType dtype, int64_t rows, int64_t columns) : buffer(BytesOf(dtype, rows * columns)) {
+    view = {dtype, {rows, columns}, buffer.data()};
+    if (IsQuantized(dtype)) return testing::FillWithRandomBlocks(dtype, 1, 0.05, buffer.span());
     Noise noise;
     for (int64_t i = 0; i < rows * columns; ++i) {
       const float value = noise.Next() * 0.05f;
@@ -52,7 +54,6 @@ struct Weights {
             dtype == DType::kF16 ? F16FromF32(value) : BF16FromF32(value);
       }
     }
-    view = {dtype, {rows, columns}, buffer.data()};
   }
   AlignedBuffer<std::byte> buffer;
   TensorView view;

@@ -18,6 +18,7 @@
 #include "base/tensor_view.h"
 #include "hwy/targets.h"
 #include "kernels/matrix.h"
+#include "kernels/testing/random_blocks.h"
 
 namespace npumoe::testing {
 
@@ -34,15 +35,25 @@ inline std::vector<float> RandomFloats(size_t count, uint64_t seed, double range
   return values;
 }
 
+inline constexpr DType kQuantizedTypes[] = {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1,
+                                            DType::kQ5_0, DType::kQ5_1, DType::kQ4_K,
+                                            DType::kQ5_K, DType::kQ6_K, DType::kMXFP4};
+
 struct Weights {
   std::vector<std::byte> bytes;
   TensorView view;
 };
 
 inline Weights RandomWeights(DType dtype, Shape shape, uint64_t seed, double range = 1.0) {
+  Weights weights;
+  if (IsQuantized(dtype)) {
+    weights.bytes.resize(BytesOf(dtype, shape.elements()));
+    FillWithRandomBlocks(dtype, seed, range, weights.bytes);
+    weights.view = {dtype, shape, weights.bytes.data()};
+    return weights;
+  }
   const std::vector<float> values =
       RandomFloats(static_cast<size_t>(shape.elements()), seed, range);
-  Weights weights;
   const size_t element_bytes = BytesPerElement(dtype);
   weights.bytes.resize(values.size() * element_bytes);
   for (size_t i = 0; i < values.size(); ++i) {
