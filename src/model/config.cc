@@ -89,6 +89,13 @@ int64_t ModelConfig::ExpertParameters() const {
   return static_cast<int64_t>(total);
 }
 
+Status CheckModelSize(const ModelConfig& config, const std::string& name) {
+  const double parameters = Parameters(config, config.moe.num_experts);
+  if (parameters <= kMaxModelParameters) return OkStatus();
+  return InvalidInput(name + ": its sizes together make " + std::to_string(parameters / 1e9) +
+                      " billion parameters, more than any model has; the file is broken");
+}
+
 Result<ModelConfig> ParseModelConfig(const Json& config_json, const std::string& name) {
   NPUMOE_ASSIGN_OR_RETURN(const JsonObject json, JsonObject::From(config_json, name));
   NPUMOE_ASSIGN_OR_RETURN(const std::string model_type, json.String("model_type"));
@@ -99,11 +106,7 @@ Result<ModelConfig> ParseModelConfig(const Json& config_json, const std::string&
   }
   NPUMOE_ASSIGN_OR_RETURN(ModelConfig config, family->read_config(json));
   config.family = model_type;
-  const double parameters = Parameters(config, config.moe.num_experts);
-  if (parameters > kMaxModelParameters) {
-    return InvalidInput(name + ": its sizes together make " + std::to_string(parameters / 1e9) +
-                        " billion parameters, more than any model has; the file is broken");
-  }
+  NPUMOE_RETURN_IF_ERROR(CheckModelSize(config, name));
   return config;
 }
 

@@ -29,6 +29,7 @@ struct LatentAttention {
   int nope_head_dim = 0;
   int rope_head_dim = 0;
   int value_head_dim = 0;
+  float norm_eps = 1e-6f;  // of the norms of q_a and kv_a, whatever the model's others have
 
   int cache_size() const { return kv_lora_rank + rope_head_dim; }
 };
@@ -154,6 +155,9 @@ struct ModelConfig {
   // Parameters of one routed expert: 3 * hidden * expert_intermediate (and its biases).
   int64_t ExpertParameters() const;
 };
+
+// Refuses sizes that are within their limits one by one and absurd together.
+Status CheckModelSize(const ModelConfig& config, const std::string& name);
 
 // Finds the family by `model_type` and reads the rest. `name` starts every message. An unknown
 // model type lists the known ones.

@@ -49,6 +49,7 @@ void AddAttention(const AttentionConfig& a, Hasher& hasher) {
   AddInts({latent.q_lora_rank, latent.kv_lora_rank, latent.nope_head_dim, latent.rope_head_dim,
            latent.value_head_dim},
           hasher);
+  AddNumbers({latent.norm_eps}, hasher);
 }
 
 void AddRope(const RopeConfig& rope, Hasher& hasher) {

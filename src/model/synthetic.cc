@@ -71,8 +71,18 @@ void FillUniform(std::span<T> out, float scale, uint64_t seed, Convert convert) 
 }
 
 bool IsNorm(TensorRole role) {
-  return role == TensorRole::kFinalNorm || role == TensorRole::kAttentionNorm ||
-         role == TensorRole::kFfnNorm || role == TensorRole::kQNorm || role == TensorRole::kKNorm;
+  switch (role) {
+    case TensorRole::kFinalNorm:
+    case TensorRole::kAttentionNorm:
+    case TensorRole::kFfnNorm:
+    case TensorRole::kQNorm:
+    case TensorRole::kKNorm:
+    case TensorRole::kQueryDownNorm:
+    case TensorRole::kKeyValueDownNorm:
+      return true;
+    default:
+      return false;
+  }
 }
 
 // Half-width of the uniform distribution. A matrix row of n weights with variance 1/n keeps the

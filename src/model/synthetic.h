@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string_view>
 
 #include "base/dtype.h"
 #include "model/model.h"
@@ -19,6 +20,10 @@ struct SyntheticOptions {
 
 // The layer shape of Qwen3-30B-A3B with `num_layers` layers.
 ModelConfig Qwen3_30B_A3B_Config(int num_layers);
+
+// A model of a megabyte with everything that is special about a family: of the kinds of layers,
+// positions and routing that it has. An unknown type lists the known ones.
+Result<ModelConfig> SmallConfigOf(std::string_view model_type);
 
 // Weights in memory, scaled so that activations stay near 1. Fast: several GB a second.
 Result<std::shared_ptr<const Model>> MakeSyntheticModel(const SyntheticOptions& options);

@@ -38,6 +38,8 @@ Status ForEachExpectedTensor(const ModelFamily& family, const ModelConfig& confi
 // Puts `view` where `tensor.role` belongs. Layers and experts grow as tensors arrive, so that
 // memory follows what is there, not what a config claims (place the shared expert last).
 void PlaceTensor(const ExpectedTensor& tensor, const TensorView& view, ModelWeights& weights);
+// What stands there; null: nothing does.
+const TensorView* PlacedTensor(const ExpectedTensor& tensor, const ModelWeights& weights);
 
 // `file_of(name)`: the file that holds a tensor, for messages; `source` names the model where
 // there is no such file. Fails for a tensor that is missing, left over, or has another shape or a

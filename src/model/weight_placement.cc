@@ -5,7 +5,12 @@ namespace {
 
 using Role = TensorRole;
 
-TensorView* SlotInFfn(Role role, FfnWeights& ffn) {
+bool IsOfExpert(Role role) {
+  return ScopeOf(role) == RoleScope::kExpert || IsSharedExpertRole(role);
+}
+
+template <class Weights>
+auto SlotInFfn(Role role, Weights& ffn) -> decltype(&ffn.gate) {
   switch (role) {
     case Role::kExpertGate:
     case Role::kSharedExpertGate:
@@ -30,7 +35,8 @@ TensorView* SlotInFfn(Role role, FfnWeights& ffn) {
   }
 }
 
-TensorView* SlotInLatent(Role role, LatentAttentionWeights& latent) {
+template <class Weights>
+auto SlotInLatent(Role role, Weights& latent) -> decltype(&latent.q_a) {
   switch (role) {
     case Role::kQueryDown:
       return &latent.q_a;
@@ -49,7 +55,8 @@ TensorView* SlotInLatent(Role role, LatentAttentionWeights& latent) {
   }
 }
 
-TensorView* SlotInAttention(Role role, AttentionWeights& attention) {
+template <class Weights>
+auto SlotInAttention(Role role, Weights& attention) -> decltype(&attention.q) {
   switch (role) {
     case Role::kQ:
       return &attention.q;
@@ -78,7 +85,8 @@ TensorView* SlotInAttention(Role role, AttentionWeights& attention) {
   }
 }
 
-TensorView* SlotInLayer(const ExpectedTensor& tensor, LayerWeights& layer) {
+template <class Layer>
+auto SlotInLayer(const ExpectedTensor& tensor, Layer& layer) -> decltype(&layer.router) {
   switch (tensor.role) {
     case Role::kAttentionNorm:
       return &layer.attention_norm;
@@ -101,15 +109,16 @@ TensorView* SlotInLayer(const ExpectedTensor& tensor, LayerWeights& layer) {
     default:
       break;
   }
-  if (ScopeOf(tensor.role) != RoleScope::kExpert && !IsSharedExpertRole(tensor.role)) {
+  if (!IsOfExpert(tensor.role)) {
     return SlotInAttention(tensor.role, layer.attention);
   }
   const auto expert = static_cast<size_t>(tensor.expert);
-  if (layer.experts.size() <= expert) layer.experts.resize(expert + 1);
-  return SlotInFfn(tensor.role, layer.experts[expert]);
+  return expert < layer.experts.size() ? SlotInFfn(tensor.role, layer.experts[expert]) : nullptr;
 }
 
-TensorView* Slot(const ExpectedTensor& tensor, ModelWeights& weights) {
+// Null where the layer or the expert is not there.
+template <class Weights>
+auto Slot(const ExpectedTensor& tensor, Weights& weights) -> decltype(&weights.lm_head) {
   switch (tensor.role) {
     case Role::kEmbedding:
       return &weights.embedding;
@@ -125,16 +134,31 @@ TensorView* Slot(const ExpectedTensor& tensor, ModelWeights& weights) {
       break;
   }
   const auto layer = static_cast<size_t>(tensor.layer);
+  return layer < weights.layers.size() ? SlotInLayer(tensor, weights.layers[layer]) : nullptr;
+}
+
+void Grow(const ExpectedTensor& tensor, ModelWeights& weights) {
+  if (ScopeOf(tensor.role) == RoleScope::kModel) return;
+  const auto layer = static_cast<size_t>(tensor.layer);
   if (weights.layers.size() <= layer) weights.layers.resize(layer + 1);
-  return SlotInLayer(tensor, weights.layers[layer]);
+  if (!IsOfExpert(tensor.role)) return;
+  const auto expert = static_cast<size_t>(tensor.expert);
+  std::vector<FfnWeights>& experts = weights.layers[layer].experts;
+  if (experts.size() <= expert) experts.resize(expert + 1);
 }
 
 }  // namespace
 
 void PlaceTensor(const ExpectedTensor& tensor, const TensorView& view, ModelWeights& weights) {
+  Grow(tensor, weights);
   TensorView* const slot = Slot(tensor, weights);
   NPUMOE_CHECK(slot != nullptr);
   *slot = view;
+}
+
+const TensorView* PlacedTensor(const ExpectedTensor& tensor, const ModelWeights& weights) {
+  const TensorView* const slot = Slot(tensor, weights);
+  return slot == nullptr || slot->empty() ? nullptr : slot;
 }
 
 }  // namespace npumoe
