@@ -9,6 +9,8 @@
 #include <cerrno>
 #include <system_error>
 
+#include "base/atomic_file.h"
+
 namespace npumoe {
 namespace {
 
@@ -119,57 +121,26 @@ Result<std::string> ReadTextFile(const std::filesystem::path& path, size_t max_b
 
 namespace {
 
-Status WriteError(const std::filesystem::path& path, int error) {
-  const std::string what = path.string() + ": cannot be written: " + ErrnoText(error);
-  if (error == ENOSPC || error == EDQUOT) {
-    return ResourceExhausted(what + "; free some space or choose another folder");
-  }
-  return IoError(what);
-}
-
-Status WriteAll(int fd, std::string_view contents, const std::filesystem::path& path) {
-  while (!contents.empty()) {
-    const ssize_t written = ::write(fd, contents.data(), contents.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return WriteError(path, errno);
-    contents.remove_prefix(static_cast<size_t>(written));
-  }
-  return OkStatus();
-}
-
-Status WritePieces(int fd, std::span<const std::string_view> pieces,
-                   const std::filesystem::path& path) {
-  for (const std::string_view piece : pieces) {
-    NPUMOE_RETURN_IF_ERROR(WriteAll(fd, piece, path));
-  }
-  return OkStatus();
-}
-
 // A device, pipe or terminal cannot be replaced by a rename; it takes the bytes as they come.
 Status WriteToDevice(const std::filesystem::path& path, std::span<const std::string_view> pieces) {
   FileDescriptor file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
   if (!file.open()) return WriteError(path, errno);
-  NPUMOE_RETURN_IF_ERROR(WritePieces(file.get(), pieces, path));
-  return file.Close() ? OkStatus() : WriteError(path, errno);
-}
-
-// Creates "PATH.PID-N.tmp" with the first N that is free and stores its name.
-int CreateTemporary(const std::filesystem::path& path, std::filesystem::path& name) {
-  constexpr int kMaxAttempts = 1000;  // chosen: left-overs of killed processes with our id
-  for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
-    name = path;
-    name += '.' + std::to_string(::getpid()) + '-' + std::to_string(attempt) + ".tmp";
-    const int fd = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd >= 0 || errno != EEXIST) return fd;
+  for (std::string_view piece : pieces) {
+    while (!piece.empty()) {
+      const ssize_t written = ::write(file.get(), piece.data(), piece.size());
+      if (written < 0 && errno == EINTR) continue;
+      if (written < 0) return WriteError(path, errno);
+      piece.remove_prefix(static_cast<size_t>(written));
+    }
   }
-  return -1;
+  return file.Close() ? OkStatus() : WriteError(path, errno);
 }
 
-Status WriteAndFlush(FileDescriptor& file, std::span<const std::string_view> pieces,
-                     const std::filesystem::path& path) {
-  NPUMOE_RETURN_IF_ERROR(WritePieces(file.get(), pieces, path));
-  if (::fsync(file.get()) != 0) return WriteError(path, errno);
-  return file.Close() ? OkStatus() : WriteError(path, errno);
+bool IsDevice(const std::filesystem::path& path) {
+  std::error_code ignored;  // a target that cannot be examined fails when it is created
+  const auto kind = std::filesystem::status(path, ignored).type();
+  return kind != std::filesystem::file_type::regular &&
+         kind != std::filesystem::file_type::directory && std::filesystem::exists(path, ignored);
 }
 
 }  // namespace
@@ -180,27 +151,10 @@ Status WriteFileAtomically(const std::filesystem::path& path, std::string_view c
 
 Status WriteFileAtomically(const std::filesystem::path& path,
                            std::span<const std::string_view> pieces) {
-  std::error_code ignored;  // a target that cannot be examined fails below, with its reason
-  const auto kind = std::filesystem::status(path, ignored).type();
-  if (kind == std::filesystem::file_type::directory) return FolderError(path);
-  if (kind != std::filesystem::file_type::regular && std::filesystem::exists(path, ignored)) {
-    return WriteToDevice(path, pieces);
-  }
-  std::filesystem::path target = path;
-  if (std::filesystem::is_symlink(path, ignored)) {
-    target = std::filesystem::weakly_canonical(path, ignored);  // the link stays
-    if (target.empty()) target = path;
-  }
-
-  std::filesystem::path temporary;
-  FileDescriptor file(CreateTemporary(target, temporary));
-  if (!file.open()) return WriteError(path, errno);
-  Status status = WriteAndFlush(file, pieces, path);
-  if (status.ok() && ::rename(temporary.c_str(), target.c_str()) != 0) {
-    status = WriteError(path, errno);
-  }
-  if (!status.ok()) ::unlink(temporary.c_str());
-  return status;
+  if (IsDevice(path)) return WriteToDevice(path, pieces);
+  NPUMOE_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::Create(path));
+  for (const std::string_view piece : pieces) NPUMOE_RETURN_IF_ERROR(file.Append(piece));
+  return file.Commit();
 }
 
 }  // namespace npumoe
