@@ -71,6 +71,12 @@ Result<GenerationConfig> ReadFields(const JsonObject& json, int vocab_size) {
 
 }  // namespace
 
+Result<GenerationConfig> ParseGenerationConfig(const Json& json, const std::string& name,
+                                               int vocab_size) {
+  NPUMOE_ASSIGN_OR_RETURN(const JsonObject object, JsonObject::From(json, name));
+  return ReadFields(object, vocab_size);
+}
+
 Result<GenerationConfig> ReadGenerationConfig(const std::filesystem::path& folder,
                                               const Json& config_json, int vocab_size) {
   GenerationConfig config;
@@ -78,8 +84,7 @@ Result<GenerationConfig> ReadGenerationConfig(const std::filesystem::path& folde
   std::error_code ignored;  // a file that cannot be examined is opened below and says why
   if (std::filesystem::exists(path, ignored)) {
     NPUMOE_ASSIGN_OR_RETURN(const Json json, ReadJsonFile(path));
-    NPUMOE_ASSIGN_OR_RETURN(const JsonObject object, JsonObject::From(json, path.string()));
-    NPUMOE_ASSIGN_OR_RETURN(config, ReadFields(object, vocab_size));
+    NPUMOE_ASSIGN_OR_RETURN(config, ParseGenerationConfig(json, path.string(), vocab_size));
   }
   if (!config.end_tokens.empty()) return config;
   NPUMOE_ASSIGN_OR_RETURN(const JsonObject model_json,

@@ -23,6 +23,10 @@ struct GenerationConfig {
   std::vector<std::string> unsupported;
 };
 
+// The fields of a generation_config.json. `name` starts every message.
+Result<GenerationConfig> ParseGenerationConfig(const Json& json, const std::string& name,
+                                               int vocab_size);
+
 // Reads FOLDER/generation_config.json where present; end tokens fall back to `eos_token_id`
 // (a number or a list) of config.json. Ids outside the vocabulary are errors.
 Result<GenerationConfig> ReadGenerationConfig(const std::filesystem::path& folder,

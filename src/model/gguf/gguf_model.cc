@@ -1,0 +1,138 @@
+#include "model/gguf/gguf_model.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "base/hash.h"
+#include "base/json.h"
+#include "model/gguf/gguf_config.h"
+#include "model/gguf/gguf_tokenizer.h"
+#include "model/gguf/gguf_weights.h"
+#include "model/model_hash.h"
+#include "model/tokenizer/tokenizer_json.h"
+
+namespace npumoe {
+namespace {
+
+constexpr std::string_view kExtension = ".gguf";
+
+// The ids that ggml's keys put before and behind texts, and their spellings.
+void TakeTextEnds(const GgufVocabulary& vocabulary, TokenizerSpec& spec) {
+  const auto spelling = [&](const std::optional<int32_t>& id) {
+    return id ? vocabulary.tokens[static_cast<size_t>(*id)] : std::string();
+  };
+  if (vocabulary.add_bos.value_or(false) && vocabulary.bos_id && spec.prefix_ids.empty()) {
+    spec.prefix_ids = {*vocabulary.bos_id};
+  }
+  if (vocabulary.add_eos.value_or(false) && vocabulary.eos_id && spec.suffix_ids.empty()) {
+    spec.suffix_ids = {*vocabulary.eos_id};
+  }
+  if (spec.bos_token.empty()) spec.bos_token = spelling(vocabulary.bos_id);
+  if (spec.eos_token.empty()) spec.eos_token = spelling(vocabulary.eos_id);
+}
+
+Result<std::shared_ptr<const Tokenizer>> FromEmbeddedJson(
+    const GgufMetadata& metadata, const std::optional<GgufVocabulary>& vocabulary) {
+  const std::string name = metadata.name() + ": key '" + kGgufTokenizerJsonKey + "'";
+  NPUMOE_ASSIGN_OR_RETURN(const std::string text, metadata.String(kGgufTokenizerJsonKey));
+  NPUMOE_ASSIGN_OR_RETURN(TokenizerSpec spec, ParseTokenizerJson(text, name));
+  if (vocabulary) TakeTextEnds(*vocabulary, spec);
+  return Tokenizer::FromSpec(spec, name, Hasher().Add(std::string_view(text)).Hex());
+}
+
+// The tokens that end an answer in a file that was not written by us: each key names one.
+Result<std::vector<int32_t>> EndTokens(const GgufMetadata& metadata, int vocab_size) {
+  std::vector<int32_t> tokens;
+  for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
+                          "tokenizer.ggml.eom_token_id"}) {
+    if (!metadata.Has(key)) continue;
+    NPUMOE_ASSIGN_OR_RETURN(const int64_t id, metadata.Int(key, -1, (int64_t{1} << 32) - 1));
+    if (id < 0 || id >= vocab_size) continue;  // what some converters write for "none"
+    const auto token = static_cast<int32_t>(id);
+    if (std::ranges::find(tokens, token) == tokens.end()) tokens.push_back(token);
+  }
+  return tokens;
+}
+
+Status LoadChatTemplate(const GgufMetadata& metadata, Model& model) {
+  NPUMOE_ASSIGN_OR_RETURN(const std::string source, metadata.String(kGgufChatTemplateKey, ""));
+  if (source.empty()) return OkStatus();
+  auto recognised = ChatTemplate::Recognise(source);
+  if (recognised.ok()) {
+    model.chat_template = std::move(recognised).value();
+  } else {
+    model.chat_template_problem = recognised.status().message();
+  }
+  return OkStatus();
+}
+
+Status LoadTokenizer(const GgufMetadata& metadata, Model& model) {
+  NPUMOE_ASSIGN_OR_RETURN(model.tokenizer, LoadGgufTokenizer(metadata));
+  if (model.tokenizer == nullptr) return OkStatus();
+  model.tokenizer_hash = model.tokenizer->hash();
+  if (model.tokenizer->vocab_size() <= model.config.vocab_size) return OkStatus();
+  return InvalidInput(metadata.name() + ": its tokenizer has " +
+                      std::to_string(model.tokenizer->vocab_size()) + " tokens, the model " +
+                      std::to_string(model.config.vocab_size) +
+                      "; the file was put together wrongly");
+}
+
+}  // namespace
+
+bool IsGgufPath(const std::filesystem::path& path) { return path.extension() == kExtension; }
+
+std::filesystem::path FindGgufIn(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> found;
+  std::error_code error;  // a folder that cannot be read has none
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    const size_t part = name.rfind("-of-");
+    const bool is_later_part =
+        part != name.npos && part >= 6 && name.substr(part - 6, 6) != "-00001";
+    if (IsGgufPath(entry.path()) && !is_later_part) found.push_back(entry.path());
+  }
+  return found.size() == 1 ? found.front() : std::filesystem::path();
+}
+
+Result<std::shared_ptr<const Tokenizer>> LoadGgufTokenizer(const GgufMetadata& metadata) {
+  NPUMOE_ASSIGN_OR_RETURN(const std::optional<GgufVocabulary> vocabulary,
+                          ReadGgufVocabulary(metadata));
+  if (metadata.Has(kGgufTokenizerJsonKey)) return FromEmbeddedJson(metadata, vocabulary);
+  if (!vocabulary) return std::shared_ptr<const Tokenizer>();
+  return Tokenizer::FromGguf(*vocabulary, metadata.name());
+}
+
+Result<GenerationConfig> ReadGgufGeneration(const GgufMetadata& metadata, int vocab_size) {
+  GenerationConfig config;
+  NPUMOE_ASSIGN_OR_RETURN(const std::string text, metadata.String(kGgufGenerationKey, ""));
+  if (!text.empty()) {
+    const std::string name = metadata.name() + ": key '" + kGgufGenerationKey + "'";
+    NPUMOE_ASSIGN_OR_RETURN(const Json json, ParseJson(text, name));
+    NPUMOE_ASSIGN_OR_RETURN(config, ParseGenerationConfig(json, name, vocab_size));
+  }
+  if (!config.end_tokens.empty()) return config;
+  NPUMOE_ASSIGN_OR_RETURN(config.end_tokens, EndTokens(metadata, vocab_size));
+  return config;
+}
+
+Result<std::shared_ptr<const Model>> LoadGgufModel(const std::filesystem::path& path) {
+  NPUMOE_ASSIGN_OR_RETURN(const GgufModelFile file, GgufModelFile::Open(path));
+  const GgufMetadata& metadata = file.metadata();
+  auto model = std::make_shared<Model>();
+  model->path = path;
+  NPUMOE_ASSIGN_OR_RETURN(model->config, ConfigFromGguf(metadata, file.tensors()));
+  NPUMOE_ASSIGN_OR_RETURN(model->weights, BindGgufWeights(model->config, file.tensors(),
+                                                          [&file](const std::string& name) {
+                                                            return file.FileOf(name);
+                                                          }));
+  for (const GgufFile& part : file.parts()) model->weights.storage.push_back(part.storage());
+  model->hash = HashOfModel(model->config, file.tensors());
+  NPUMOE_ASSIGN_OR_RETURN(model->generation,
+                          ReadGgufGeneration(metadata, model->config.vocab_size));
+  NPUMOE_RETURN_IF_ERROR(LoadTokenizer(metadata, *model));
+  NPUMOE_RETURN_IF_ERROR(LoadChatTemplate(metadata, *model));
+  return std::shared_ptr<const Model>(std::move(model));
+}
+
+}  // namespace npumoe
