@@ -6,11 +6,14 @@
 #include <cstring>
 
 #include "base/dtype.h"
+#include "base/quantized_block.h"
 
 namespace npumoe {
 namespace {
 
-constexpr size_t kBlock = 1024;  // weights converted at a time: the buffers stay in L1
+// Weights converted at a time: the buffers stay in L1, and quantised blocks are whole.
+constexpr size_t kBlock = 1024;
+static_assert(kBlock % kMaxBlockElements == 0);
 
 // Magnitudes from here on round to infinity in fp16 (65520, half a step above 65504), NaN included:
 // bits of positive floats order like the floats.
@@ -69,6 +72,17 @@ bool CopyBlock(const uint16_t* source, size_t begin, size_t count, uint16_t* out
   return finite;
 }
 
+// `begin` and `count` are whole numbers of the type's blocks.
+bool DecodeAndConvertBlock(const TensorView& weights, size_t begin, size_t count, uint16_t* out) {
+  float values[kBlock];
+  const auto elements = static_cast<size_t>(BlockElements(weights.dtype));
+  const size_t block_bytes = BlockBytes(weights.dtype);
+  for (size_t i = 0; i < count; i += elements) {
+    DecodeBlock(weights.dtype, weights.data + (begin + i) / elements * block_bytes, values + i);
+  }
+  return ConvertBlock(FromF32{values}, 0, count, out);
+}
+
 bool ReadBlock(const TensorView& weights, size_t begin, size_t count, uint16_t* out) {
   if (weights.dtype == DType::kF32) {
     return ConvertBlock(FromF32{weights.as<float>()}, begin, count, out);
@@ -76,10 +90,18 @@ bool ReadBlock(const TensorView& weights, size_t begin, size_t count, uint16_t* 
   if (weights.dtype == DType::kBF16) {
     return ConvertBlock(FromBF16{weights.as<uint16_t>()}, begin, count, out);
   }
+  if (IsQuantized(weights.dtype)) return DecodeAndConvertBlock(weights, begin, count, out);
   return CopyBlock(weights.as<uint16_t>(), begin, count, out);
 }
 
 float Value(const TensorView& weights, size_t i) {
+  if (IsQuantized(weights.dtype)) {
+    float values[kMaxBlockElements];
+    const auto elements = static_cast<size_t>(BlockElements(weights.dtype));
+    const size_t block = i / elements;
+    DecodeBlock(weights.dtype, weights.data + block * BlockBytes(weights.dtype), values);
+    return values[i % elements];
+  }
   return weights.dtype == DType::kF32 ? weights.as<float>()[i]
                                       : Widened(weights.as<uint16_t>()[i], weights.dtype);
 }
@@ -101,9 +123,9 @@ Status RangeError(const TensorView& weights, const std::string& what, size_t beg
 
 Status WriteAsFp16(const TensorView& weights, const std::string& what, std::span<std::byte> bytes) {
   if (weights.dtype != DType::kF32 && weights.dtype != DType::kF16 &&
-      weights.dtype != DType::kBF16) {
+      weights.dtype != DType::kBF16 && !IsQuantized(weights.dtype)) {
     return Unsupported(what + ": has type " + Name(weights.dtype) +
-                       ", programs are made from F32, F16 and BF16");
+                       ", programs are made from F32, F16, BF16 and quantised types");
   }
   const auto count = static_cast<size_t>(weights.shape.elements());
   NPUMOE_CHECK(bytes.size() == count * sizeof(uint16_t));

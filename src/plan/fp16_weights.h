@@ -12,8 +12,9 @@
 
 namespace npumoe {
 
-// Writes `weights` (F32, F16 or BF16) as fp16 to `bytes` (2 bytes each, any alignment), rounded to
-// nearest even. Fails for NaN and for what rounds beyond 65504, naming `what` and the element.
+// Writes `weights` (F32, F16, BF16 or quantised) as fp16 to `bytes` (2 bytes each, any alignment),
+// rounded to nearest even. Fails for NaN and for what rounds beyond 65504, naming `what` and the
+// element.
 Status WriteAsFp16(const TensorView& weights, const std::string& what, std::span<std::byte> bytes);
 
 }  // namespace npumoe

@@ -91,6 +91,45 @@ TEST(Fp16Weights, ThatAreNotNumbersAreRefusedInEveryType) {
             std::string::npos);
 }
 
+// 40 blocks of 32 with scale 2^-6 and 200 in the last: more than are converted at a time.
+std::vector<uint8_t> Q8_0Blocks() {
+  std::vector<uint8_t> blocks(40 * BlockBytes(DType::kQ8_0));
+  std::mt19937 random(18);
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    const uint16_t scale = F16FromF32(i / 34 == 39 ? 200.0f : 0x1p-6f);
+    blocks[i] = static_cast<uint8_t>(i % 34 < 2 ? scale >> (i % 34 * 8) : random());
+  }
+  return blocks;
+}
+
+TEST(Fp16Weights, RoundWhatQuantisedBlocksStandFor) {
+  const std::vector<uint8_t> blocks = Q8_0Blocks();
+  std::vector<uint16_t> converted(40 * 32);
+  const TensorView weights{
+      DType::kQ8_0, {40, 32}, reinterpret_cast<const std::byte*>(blocks.data())};
+  ASSERT_TRUE(WriteAsFp16(weights, "w", std::as_writable_bytes(std::span(converted))).ok());
+  for (size_t i = 0; i < converted.size(); ++i) {
+    const float scale = i / 32 == 39 ? 200.0f : 0x1p-6f;
+    const auto q = static_cast<int8_t>(blocks[i / 32 * 34 + 2 + i % 32]);
+    ASSERT_EQ(converted[i], F16FromF32(scale * static_cast<float>(q))) << i;
+  }
+}
+
+TEST(Fp16Weights, OfQuantisedBlocksBeyondTheRangeAreRefusedWithNameAndElement) {
+  std::vector<uint8_t> blocks = Q8_0Blocks();
+  const uint16_t scale = F16FromF32(1000.0f);
+  std::memcpy(&blocks[35 * 34], &scale, sizeof(scale));
+  for (size_t i = 0; i < 32; ++i) blocks[35 * 34 + 2 + i] = 1;
+  blocks[35 * 34 + 2 + 5] = 100;
+  std::vector<uint16_t> out(40 * 32);
+  const TensorView weights{
+      DType::kQ8_0, {40, 32}, reinterpret_cast<const std::byte*>(blocks.data())};
+  const std::string text =
+      WriteAsFp16(weights, "layer 3, expert 7, up", std::as_writable_bytes(std::span(out)))
+          .message();
+  EXPECT_NE(text.find("layer 3, expert 7, up: weight 1125 is 100000"), std::string::npos) << text;
+}
+
 TEST(Fp16Weights, OfIntegerTypesAreRefused) {
   EXPECT_NE(Refusal(DType::kI32, std::vector<int32_t>{1}).find("type I32"), std::string::npos);
 }
