@@ -44,7 +44,7 @@ void VectorProduct(benchmark::State& state, DType dtype) {
   ColdWeights weights(dtype, n, k);
   bench::ByteShare share(state, pool);
   for (auto _ : state) MatMul(in.matrix, weights.Next(), {}, out.matrix, pool);
-  share.Report(static_cast<double>(n * k) * static_cast<double>(BytesPerElement(dtype)));
+  share.Report(static_cast<double>(BytesOf(dtype, n * k)));
 }
 
 void Shapes(benchmark::internal::Benchmark* b) {
@@ -66,12 +66,42 @@ void VectorShapes(benchmark::internal::Benchmark* b) {
   b->UseRealTime()->Unit(benchmark::kMicrosecond)->MinTime(0.2);
 }
 
+// Quantised types, a part of the shapes: compare with BF16 above. One row is measured by the bytes
+// that it reads, many rows by operations.
+void QuantizedShapes(benchmark::internal::Benchmark* b) {
+  b->Args({512, 4096, 2048, 2})->Args({32, 768, 2048, 2});
+  b->UseRealTime()->Unit(benchmark::kMillisecond)->MinTime(0.3);
+}
+
+void QuantizedVectorShapes(benchmark::internal::Benchmark* b) {
+  b->Args({768, 2048, 2})->Args({16384, 2048, 1})->Args({16384, 2048, 2});
+  b->UseRealTime()->Unit(benchmark::kMicrosecond)->MinTime(0.2);
+}
+
 BENCHMARK_CAPTURE(Product, BF16, DType::kBF16)->Apply(Shapes);
 BENCHMARK_CAPTURE(Product, F16, DType::kF16)->Apply(Shapes);
 BENCHMARK_CAPTURE(Product, F32, DType::kF32)->Apply(Shapes);
 BENCHMARK_CAPTURE(VectorProduct, BF16, DType::kBF16)->Apply(VectorShapes);
 BENCHMARK_CAPTURE(VectorProduct, F16, DType::kF16)->Apply(VectorShapes);
 BENCHMARK_CAPTURE(VectorProduct, F32, DType::kF32)->Apply(VectorShapes);
+BENCHMARK_CAPTURE(Product, Q8_0, DType::kQ8_0)->Apply(QuantizedShapes);
+BENCHMARK_CAPTURE(Product, Q4_0, DType::kQ4_0)->Apply(QuantizedShapes);
+BENCHMARK_CAPTURE(Product, Q4_1, DType::kQ4_1)->Apply(QuantizedShapes);
+BENCHMARK_CAPTURE(Product, Q5_0, DType::kQ5_0)->Apply(QuantizedShapes);
+BENCHMARK_CAPTURE(Product, Q5_1, DType::kQ5_1)->Apply(QuantizedShapes);
+BENCHMARK_CAPTURE(Product, Q4_K, DType::kQ4_K)->Apply(QuantizedShapes);
+BENCHMARK_CAPTURE(Product, Q5_K, DType::kQ5_K)->Apply(QuantizedShapes);
+BENCHMARK_CAPTURE(Product, Q6_K, DType::kQ6_K)->Apply(QuantizedShapes);
+BENCHMARK_CAPTURE(Product, MXFP4, DType::kMXFP4)->Apply(QuantizedShapes);
+BENCHMARK_CAPTURE(VectorProduct, Q8_0, DType::kQ8_0)->Apply(QuantizedVectorShapes);
+BENCHMARK_CAPTURE(VectorProduct, Q4_0, DType::kQ4_0)->Apply(QuantizedVectorShapes);
+BENCHMARK_CAPTURE(VectorProduct, Q4_1, DType::kQ4_1)->Apply(QuantizedVectorShapes);
+BENCHMARK_CAPTURE(VectorProduct, Q5_0, DType::kQ5_0)->Apply(QuantizedVectorShapes);
+BENCHMARK_CAPTURE(VectorProduct, Q5_1, DType::kQ5_1)->Apply(QuantizedVectorShapes);
+BENCHMARK_CAPTURE(VectorProduct, Q4_K, DType::kQ4_K)->Apply(QuantizedVectorShapes);
+BENCHMARK_CAPTURE(VectorProduct, Q5_K, DType::kQ5_K)->Apply(QuantizedVectorShapes);
+BENCHMARK_CAPTURE(VectorProduct, Q6_K, DType::kQ6_K)->Apply(QuantizedVectorShapes);
+BENCHMARK_CAPTURE(VectorProduct, MXFP4, DType::kMXFP4)->Apply(QuantizedVectorShapes);
 
 }  // namespace
 }  // namespace npumoe

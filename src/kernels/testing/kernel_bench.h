@@ -43,7 +43,10 @@ struct Floats {
 struct Weights {
   Weights(DType dtype, int64_t rows, int64_t columns) : buffer(BytesOf(dtype, rows * columns)) {
     view = {dtype, {rows, columns}, buffer.data()};
-    if (IsQuantized(dtype)) return testing::FillWithRandomBlocks(dtype, 1, 0.05, buffer.span());
+    if (IsQuantized(dtype)) {
+      testing::FillWithRandomBlocks(dtype, 1, 0.05, buffer.span());
+      return;
+    }
     Noise noise;
     for (int64_t i = 0; i < rows * columns; ++i) {
       const float value = noise.Next() * 0.05f;
