@@ -140,6 +140,21 @@ TEST(RunExperts, EqualsTheReferenceForExpertsOfOneCallWithDifferentWidths) {
   });
 }
 
+TEST(RunExperts, EqualsTheReferenceForQuantizedWeights) {
+  ThreadPool pool(2);
+  Experts all;
+  for (const DType dtype : testing::kQuantizedTypes) {
+    for (const int64_t rows : {1, 5}) all.Add(dtype, rows, 512, 256);
+  }
+  // As files mix them: a better type for `down`.
+  all.Add({.gate = DType::kQ4_K, .up = DType::kQ4_K, .down = DType::kQ6_K}, 3, 256, 256);
+  all.Add({.gate = DType::kQ8_0, .up = DType::kBF16, .down = DType::kF16}, 3, 96, 32);
+  testing::OnEveryTarget([&] {
+    RunExperts(all.tasks, pool);
+    ExpectEqualsReference(all);
+  });
+}
+
 TEST(RunExperts, EqualsTheReferenceWhereTheWeightsOfOneExpertHaveDifferentTypes) {
   ThreadPool pool(2);
   Experts all;
