@@ -109,8 +109,7 @@ TEST(MatMul, GivesARowTheSameBitsWhateverTheOtherRowsAndTheThreads) {
   constexpr int64_t kRows = 101, kOutputs = 70, kMaxInputs = 1280;
   auto in = RandomFloats(kRows * kMaxInputs, 4);
   std::vector<DType> types(std::begin(kTypes), std::end(kTypes));
-  types.insert(types.end(), std::begin(testing::kQuantizedTypes),
-               std::end(testing::kQuantizedTypes));
+  for (const DType quantized : testing::kQuantizedTypes) types.push_back(quantized);
   testing::OnEveryTarget([&] {
     for (const DType dtype : types) {
       const int64_t columns = IsQuantized(dtype) ? kMaxInputs : 1100;
