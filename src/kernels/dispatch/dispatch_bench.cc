@@ -18,8 +18,21 @@ struct Chunk {
         ids(kTokens * kSlots),
         weights(ids.size()) {
     ThreadPool pool(1);
-    RouteTopK(logits.matrix, kSlots, true, ids, weights, pool);
+    Route(Router(RouterRule::kSoftmaxTopK), pool);
     BuildExpertLists(ids, kSlots, kExperts, lists);
+  }
+  RouterArgs Router(RouterRule rule) {
+    RouterArgs args;
+    args.rule = rule;
+    args.k = args.choices = rule == RouterRule::kSparseMixer ? 2 : kSlots;
+    args.normalize = true;
+    args.jitter = 0.01f;
+    args.num_groups = 8;
+    args.groups_kept = 3;
+    args.logits = logits.matrix;
+    args.ids = std::span(ids).first(static_cast<size_t>(kTokens * args.choices));
+    args.weights = std::span(weights).first(args.ids.size());
+    return args;
   }
   bench::Floats hidden, logits;
   std::vector<int32_t> ids;
@@ -27,15 +40,23 @@ struct Chunk {
   ExpertLists lists;
 };
 
-void Route(benchmark::State& state) {
+// Argument: threads.
+void RouteRule(benchmark::State& state, RouterRule rule) {
   ThreadPool pool(static_cast<int>(state.range(0)));
   Chunk c;
+  const RouterArgs args = c.Router(rule);
   for (auto _ : state) {
-    RouteTopK(c.logits.matrix, kSlots, true, c.ids, c.weights, pool);
-    BuildExpertLists(c.ids, kSlots, kExperts, c.lists);
+    Route(args, pool);
+    BuildExpertLists(args.ids, args.k, kExperts, c.lists);
   }
 }
-BENCHMARK(Route)->Arg(1)->Arg(2)->UseRealTime()->Unit(benchmark::kMicrosecond);
+void OneAndTwoThreads(benchmark::internal::Benchmark* b) {
+  b->Arg(1)->Arg(2)->UseRealTime()->Unit(benchmark::kMicrosecond);
+}
+BENCHMARK_CAPTURE(RouteRule, SoftmaxTopK, RouterRule::kSoftmaxTopK)->Apply(OneAndTwoThreads);
+BENCHMARK_CAPTURE(RouteRule, TopKSoftmax, RouterRule::kTopKSoftmax)->Apply(OneAndTwoThreads);
+BENCHMARK_CAPTURE(RouteRule, SparseMixer, RouterRule::kSparseMixer)->Apply(OneAndTwoThreads);
+BENCHMARK_CAPTURE(RouteRule, GroupLimited, RouterRule::kGroupLimited)->Apply(OneAndTwoThreads);
 
 // All assignments into one channel-major buffer: reads fp32, writes fp16.
 void GatherTransposed(benchmark::State& state) {
