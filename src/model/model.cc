@@ -3,18 +3,14 @@
 #include <nlohmann/json.hpp>
 
 #include "base/json.h"
-#include "base/mapped_file.h"
+#include "model/gguf/gguf_model.h"
 #include "model/model_hash.h"
+#include "model/model_parts.h"
 #include "model/safetensors.h"
 #include "model/weight_binding.h"
 
 namespace npumoe {
 namespace {
-
-// Chosen: real templates have some kilobytes, tokenizer_config.json of large vocabularies some
-// megabytes.
-constexpr size_t kMaxTemplateBytes = size_t{1} << 20;
-constexpr size_t kMaxTokenizerConfigBytes = size_t{64} << 20;
 
 bool Exists(const std::filesystem::path& path) {
   std::error_code ignored;  // a file that cannot be examined is treated as absent
@@ -24,16 +20,17 @@ bool Exists(const std::filesystem::path& path) {
 Status CheckFolder(const std::filesystem::path& path) {
   std::error_code ignored;
   if (!Exists(path)) {
-    return NotFound(path.string() + ": does not exist; give the folder of a model");
+    return NotFound(path.string() + ": does not exist; give the folder of a model or a GGUF file");
   }
   if (!std::filesystem::is_directory(path, ignored)) {
     return InvalidInput(path.string() +
-                        ": is a file; give the folder with config.json and *.safetensors");
+                        ": is a file; give a .gguf file, or the folder with config.json and "
+                        "*.safetensors");
   }
   if (!Exists(path / "config.json")) {
     return NotFound(path.string() +
                     ": has no config.json; give the folder of a model with "
-                    "config.json and *.safetensors");
+                    "config.json and *.safetensors, or with one GGUF");
   }
   return OkStatus();
 }
@@ -50,60 +47,14 @@ Status LoadWeights(const std::filesystem::path& path, Model& model) {
   return OkStatus();
 }
 
-// The template among several named ones that plain chats use. Empty: there is none.
-Result<std::string> DefaultTemplate(const Json& list, const std::string& name) {
-  std::string found;
-  for (const Json& item : list) {
-    NPUMOE_ASSIGN_OR_RETURN(const JsonObject entry, JsonObject::From(item, name));
-    NPUMOE_ASSIGN_OR_RETURN(const std::string entry_name, entry.String("name"));
-    NPUMOE_ASSIGN_OR_RETURN(const std::string text, entry.String("template"));
-    if (entry_name == "default") found = text;
-  }
-  return found;
-}
-
-// The template's source: chat_template.jinja where it stands, else the field of
-// tokenizer_config.json. Empty: a base model.
-Result<std::string> ReadTemplateSource(const std::filesystem::path& folder) {
-  const std::filesystem::path jinja = folder / "chat_template.jinja";
-  if (Exists(jinja)) return ReadTextFile(jinja, kMaxTemplateBytes);
-  const std::filesystem::path path = folder / "tokenizer_config.json";
-  if (!Exists(path)) return std::string();
-  NPUMOE_ASSIGN_OR_RETURN(const Json json,
-                          ReadJsonFile(path, {.max_bytes = kMaxTokenizerConfigBytes}));
-  NPUMOE_ASSIGN_OR_RETURN(const JsonObject object, JsonObject::From(json, path.string()));
-  if (!object.Has("chat_template")) return std::string();
-  const Json& field = json["chat_template"];
-  if (field.is_array()) return DefaultTemplate(field, path.string() + ": chat_template");
-  return object.String("chat_template");
-}
-
-// A template that we do not know is no reason to refuse the model: raw completion and
-// --chat-template still work.
-Status LoadChatTemplate(const std::filesystem::path& path, Model& model) {
-  NPUMOE_ASSIGN_OR_RETURN(const std::string source, ReadTemplateSource(path));
-  if (source.empty()) return OkStatus();
-  auto recognised = ChatTemplate::Recognise(source);
-  if (recognised.ok()) {
-    model.chat_template = std::move(recognised).value();
-  } else {
-    model.chat_template_problem = recognised.status().message();
-  }
-  return OkStatus();
-}
-
 Status LoadTokenizer(const std::filesystem::path& path, Model& model) {
   const std::filesystem::path file = path / "tokenizer.json";
   if (!Exists(file)) return OkStatus();
-  NPUMOE_ASSIGN_OR_RETURN(model.tokenizer, Tokenizer::Load(file));
-  if (model.tokenizer->vocab_size() > model.config.vocab_size) {
-    return InvalidInput(file.string() + ": has " + std::to_string(model.tokenizer->vocab_size()) +
-                        " tokens, the model's config.json has vocab_size " +
-                        std::to_string(model.config.vocab_size) +
-                        "; use the tokenizer that belongs to the model");
-  }
-  model.tokenizer_hash = model.tokenizer->hash();
-  return LoadChatTemplate(path, model);
+  NPUMOE_ASSIGN_OR_RETURN(auto tokenizer, Tokenizer::Load(file));
+  NPUMOE_RETURN_IF_ERROR(TakeTokenizer(std::move(tokenizer), file.string(), model));
+  NPUMOE_ASSIGN_OR_RETURN(const std::string source, ReadTemplateSource(path));
+  TakeChatTemplate(source, model);
+  return OkStatus();
 }
 
 }  // namespace
@@ -117,6 +68,7 @@ double BytesPerWeight(const Model& model) {
 }
 
 Result<std::shared_ptr<const Model>> LoadModel(const std::filesystem::path& path) {
+  if (const std::filesystem::path gguf = GgufOf(path); !gguf.empty()) return LoadGgufModel(gguf);
   NPUMOE_RETURN_IF_ERROR(CheckFolder(path));
   const std::filesystem::path config_path = path / "config.json";
   NPUMOE_ASSIGN_OR_RETURN(const Json config_json, ReadJsonFile(config_path));

@@ -10,6 +10,7 @@
 #include "model/gguf/gguf_tokenizer.h"
 #include "model/gguf/gguf_weights.h"
 #include "model/model_hash.h"
+#include "model/model_parts.h"
 #include "model/tokenizer/tokenizer_json.h"
 
 namespace npumoe {
@@ -55,37 +56,27 @@ Result<std::vector<int32_t>> EndTokens(const GgufMetadata& metadata, int vocab_s
   return tokens;
 }
 
-Status LoadChatTemplate(const GgufMetadata& metadata, Model& model) {
-  NPUMOE_ASSIGN_OR_RETURN(const std::string source, metadata.String(kGgufChatTemplateKey, ""));
-  if (source.empty()) return OkStatus();
-  auto recognised = ChatTemplate::Recognise(source);
-  if (recognised.ok()) {
-    model.chat_template = std::move(recognised).value();
-  } else {
-    model.chat_template_problem = recognised.status().message();
-  }
-  return OkStatus();
-}
-
 Status LoadTokenizer(const GgufMetadata& metadata, Model& model) {
-  NPUMOE_ASSIGN_OR_RETURN(model.tokenizer, LoadGgufTokenizer(metadata));
-  if (model.tokenizer == nullptr) return OkStatus();
-  model.tokenizer_hash = model.tokenizer->hash();
-  if (model.tokenizer->vocab_size() <= model.config.vocab_size) return OkStatus();
-  return InvalidInput(metadata.name() + ": its tokenizer has " +
-                      std::to_string(model.tokenizer->vocab_size()) + " tokens, the model " +
-                      std::to_string(model.config.vocab_size) +
-                      "; the file was put together wrongly");
+  NPUMOE_ASSIGN_OR_RETURN(auto tokenizer, LoadGgufTokenizer(metadata));
+  if (tokenizer == nullptr) return OkStatus();
+  NPUMOE_RETURN_IF_ERROR(TakeTokenizer(std::move(tokenizer), metadata.name(), model));
+  NPUMOE_ASSIGN_OR_RETURN(const std::string source, metadata.String(kGgufChatTemplateKey, ""));
+  TakeChatTemplate(source, model);
+  return OkStatus();
 }
 
 }  // namespace
 
 bool IsGgufPath(const std::filesystem::path& path) { return path.extension() == kExtension; }
 
-std::filesystem::path FindGgufIn(const std::filesystem::path& folder) {
+std::filesystem::path GgufOf(const std::filesystem::path& path) {
+  std::error_code ignored;  // a path that cannot be examined fails later, with its reason
+  if (!std::filesystem::is_directory(path, ignored)) {
+    return IsGgufPath(path) ? path : std::filesystem::path();
+  }
+  if (std::filesystem::exists(path / "config.json", ignored)) return {};
   std::vector<std::filesystem::path> found;
-  std::error_code error;  // a folder that cannot be read has none
-  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+  for (const auto& entry : std::filesystem::directory_iterator(path, ignored)) {
     const std::string name = entry.path().filename().string();
     const size_t part = name.rfind("-of-");
     const bool is_later_part =
@@ -131,7 +122,6 @@ Result<std::shared_ptr<const Model>> LoadGgufModel(const std::filesystem::path& 
   NPUMOE_ASSIGN_OR_RETURN(model->generation,
                           ReadGgufGeneration(metadata, model->config.vocab_size));
   NPUMOE_RETURN_IF_ERROR(LoadTokenizer(metadata, *model));
-  NPUMOE_RETURN_IF_ERROR(LoadChatTemplate(metadata, *model));
   return std::shared_ptr<const Model>(std::move(model));
 }
 

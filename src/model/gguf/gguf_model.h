@@ -17,8 +17,9 @@ inline constexpr const char* kGgufTokenizerJsonKey = "tokenizer.huggingface.json
 inline constexpr const char* kGgufChatTemplateKey = "tokenizer.chat_template";
 
 bool IsGgufPath(const std::filesystem::path& path);
-// The GGUF of a folder that holds one model (the first part of a split one), or an empty path.
-std::filesystem::path FindGgufIn(const std::filesystem::path& folder);
+// `path` itself where it is a GGUF; of a folder without config.json the only GGUF (or the first
+// part of the only split one); an empty path otherwise.
+std::filesystem::path GgufOf(const std::filesystem::path& path);
 
 Result<std::shared_ptr<const Model>> LoadGgufModel(const std::filesystem::path& path);
 
