@@ -11,17 +11,25 @@ namespace {
 
 constexpr int64_t kHidden = 2048, kInner = 768;  // Qwen3-30B-A3B
 
+struct Sizes {
+  int64_t hidden = kHidden;
+  int64_t inner = kInner;
+  DType dtype = DType::kBF16;
+};
+
 struct Layer {
-  Layer(int64_t experts, int64_t rows) : in(experts * rows, kHidden), out(experts * rows, kHidden) {
+  Layer(int64_t experts, int64_t rows, const Sizes& sizes = {})
+      : in(experts * rows, sizes.hidden), out(experts * rows, sizes.hidden) {
+    const int64_t hidden = sizes.hidden;
+    const int64_t inner = sizes.inner;
     for (int64_t e = 0; e < experts; ++e) {
-      for (const auto& [n, k] :
-           {std::pair{kInner, kHidden}, {kInner, kHidden}, {kHidden, kInner}}) {
-        weights.push_back(std::make_unique<bench::Weights>(DType::kBF16, n, k));
+      for (const auto& [n, k] : {std::pair{inner, hidden}, {inner, hidden}, {hidden, inner}}) {
+        weights.push_back(std::make_unique<bench::Weights>(sizes.dtype, n, k));
       }
       const size_t first = weights.size() - 3;
       tasks.push_back({{weights[first]->view, weights[first + 1]->view, weights[first + 2]->view},
-                       {in.matrix.Row(e * rows), rows, kHidden, kHidden},
-                       {out.matrix.Row(e * rows), rows, kHidden, kHidden}});
+                       {in.matrix.Row(e * rows), rows, hidden, hidden},
+                       {out.matrix.Row(e * rows), rows, hidden, hidden}});
     }
   }
   bench::Floats in, out;
@@ -41,6 +49,27 @@ void Prefill(benchmark::State& state) {
 }
 BENCHMARK(Prefill)
     ->ArgsProduct({{8, 32, 33, 128}, {1, 2}})
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond)
+    ->MinTime(0.3);
+
+// Eight experts of gpt-oss with 32 tokens each: MXFP4, biases, the clamped activation.
+void PrefillClamped(benchmark::State& state) {
+  constexpr int64_t kExperts = 8, kRows = 32, kSize = 2880;
+  ThreadPool pool(static_cast<int>(state.range(0)));
+  Layer layer(kExperts, kRows, {kSize, kSize, DType::kMXFP4});
+  const bench::Floats bias(1, kSize);
+  for (ExpertTask& task : layer.tasks) {
+    task.weights.gate_bias = task.weights.up_bias = task.weights.down_bias = bias.buffer.span();
+    task.weights.clamp_limit = 7;
+  }
+  bench::FlopShare share(state, pool);
+  for (auto _ : state) RunExperts(layer.tasks, pool);
+  share.Report(6.0 * static_cast<double>(kExperts * kRows * kSize * kSize));
+}
+BENCHMARK(PrefillClamped)
+    ->Arg(1)
+    ->Arg(2)
     ->UseRealTime()
     ->Unit(benchmark::kMillisecond)
     ->MinTime(0.3);

@@ -30,6 +30,11 @@ BENCHMARK_CAPTURE(AbsorbQueries, BF16, DType::kBF16)
     ->Arg(2)
     ->UseRealTime()
     ->Unit(benchmark::kMicrosecond);
+BENCHMARK_CAPTURE(AbsorbQueries, Q8_0, DType::kQ8_0)
+    ->Arg(1)
+    ->Arg(2)
+    ->UseRealTime()
+    ->Unit(benchmark::kMicrosecond);
 BENCHMARK_CAPTURE(AbsorbQueries, F32, DType::kF32)
     ->Arg(1)
     ->Arg(2)
