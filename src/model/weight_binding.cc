@@ -89,19 +89,6 @@ bool IsIgnored(const ModelFamily& family, const std::string& name) {
   return false;
 }
 
-Status RefuseLeftOver(const ModelFamily& family, const Tensors& tensors, const NameSet& bound,
-                      const FileOf& file_of) {
-  for (const auto& [name, view] : tensors) {
-    if (bound.contains(name) || IsIgnored(family, name)) continue;
-    return InvalidInput(file_of(name) + ": tensor '" + name + "' (" + Name(view.dtype) + " " +
-                        view.shape.ToString() + ") has no place in a " +
-                        std::string(family.model_type) +
-                        " model with this config.json; computing without it would give other "
-                        "results, so use the config.json that belongs to the weights");
-  }
-  return OkStatus();
-}
-
 // A tensor of this role under any of its spellings; the end of `tensors` when there is none.
 Tensors::const_iterator FindTensor(const ModelFamily& family, const ExpectedTensor& expected,
                                    const Tensors& tensors) {
@@ -127,19 +114,12 @@ struct Binding {
   NameSet bound = {};
 
   Status Bind(const ExpectedTensor& expected) {
-    const auto found = FindTensor(family, expected, tensors);
-    if (found != tensors.end()) {
-      NPUMOE_RETURN_IF_ERROR(CheckTensor(expected, found->first, found->second, file_of));
-      PlaceTensor(expected, found->second, weights);
-      bound.insert(found->first);
-      return OkStatus();
-    }
-    NPUMOE_ASSIGN_OR_RETURN(std::optional<FusedPart> part,
-                            FindFusedPart(family, config, expected, tensors, file_of));
-    if (!part) return expected.required ? MissingTensor(source, family, expected) : OkStatus();
-    PlaceTensor(expected, part->view, weights);
-    if (part->storage) weights.storage.push_back(std::move(part->storage));
-    for (std::string& name : part->sources) bound.insert(std::move(name));
+    NPUMOE_ASSIGN_OR_RETURN(std::optional<FoundTensor> found,
+                            FindWeight(family, config, expected, tensors, source, file_of));
+    if (!found) return OkStatus();
+    PlaceTensor(expected, found->view, weights);
+    if (found->storage) weights.storage.push_back(std::move(found->storage));
+    for (std::string& name : found->sources) bound.insert(std::move(name));
     return OkStatus();
   }
 };
@@ -164,6 +144,47 @@ Status ForEachExpectedTensor(const ModelFamily& family, const ModelConfig& confi
     for (const TensorName& entry : in_layers) {
       NPUMOE_RETURN_IF_ERROR(VisitName(entry, config, layer, visit));
     }
+  }
+  return OkStatus();
+}
+
+std::string NameOf(const ModelFamily& family, TensorRole role, int layer, int expert) {
+  for (const std::span<const TensorName> table : family.tensors) {
+    for (const TensorName& entry : table) {
+      if (entry.role == role) return ExpandName(entry.name, layer, expert);
+    }
+  }
+  return {};
+}
+
+Result<std::optional<FoundTensor>> FindWeight(const ModelFamily& family, const ModelConfig& config,
+                                              const ExpectedTensor& expected,
+                                              const Tensors& tensors, const std::string& source,
+                                              const FileOf& file_of) {
+  const auto found = FindTensor(family, expected, tensors);
+  if (found != tensors.end()) {
+    NPUMOE_RETURN_IF_ERROR(CheckTensor(expected, found->first, found->second, file_of));
+    return std::optional(FoundTensor{found->second, nullptr, {found->first}});
+  }
+  NPUMOE_ASSIGN_OR_RETURN(std::optional<FusedPart> part,
+                          FindFusedPart(family, config, expected, tensors, file_of));
+  if (part) {
+    return std::optional(
+        FoundTensor{part->view, std::move(part->storage), std::move(part->sources)});
+  }
+  if (expected.required) return MissingTensor(source, family, expected);
+  return std::optional<FoundTensor>();
+}
+
+Status RefuseLeftOver(const ModelFamily& family, const Tensors& tensors,
+                      const std::unordered_set<std::string>& bound, const FileOf& file_of) {
+  for (const auto& [name, view] : tensors) {
+    if (bound.contains(name) || IsIgnored(family, name)) continue;
+    return InvalidInput(file_of(name) + ": tensor '" + name + "' (" + Name(view.dtype) + " " +
+                        view.shape.ToString() + ") has no place in a " +
+                        std::string(family.model_type) +
+                        " model with this config.json; computing without it would give other "
+                        "results, so use the config.json that belongs to the weights");
   }
   return OkStatus();
 }

@@ -5,8 +5,12 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_set>
+#include <vector>
 
 #include "base/status.h"
 #include "base/tensor_view.h"
@@ -34,6 +38,26 @@ std::string ExpandName(std::string_view name, int layer, int expert);
 // shared expert's (after them) under their own roles, matrices [out, in].
 Status ForEachExpectedTensor(const ModelFamily& family, const ModelConfig& config,
                              const std::function<Status(const ExpectedTensor&)>& visit);
+
+// The name under which a folder's files have a tensor of this role, or under which we write it.
+std::string NameOf(const ModelFamily& family, TensorRole role, int layer, int expert);
+
+// A logical tensor in a folder's files: a view into them, or a copy that `storage` keeps alive.
+struct FoundTensor {
+  TensorView view;
+  std::shared_ptr<const void> storage;  // null: a view
+  std::vector<std::string> sources;     // the tensors of the files that it came from
+};
+// None: the files lack a tensor that they may lack. Fails for one that is missing, or that has
+// another shape or a type other than F32, F16, BF16 and the MXFP4 blocks of gpt_oss.
+Result<std::optional<FoundTensor>> FindWeight(
+    const ModelFamily& family, const ModelConfig& config, const ExpectedTensor& expected,
+    const std::map<std::string, TensorView>& tensors, const std::string& source,
+    const std::function<std::string(const std::string&)>& file_of);
+// Fails for a tensor that is not in `bound` and not one that the family ignores.
+Status RefuseLeftOver(const ModelFamily& family, const std::map<std::string, TensorView>& tensors,
+                      const std::unordered_set<std::string>& bound,
+                      const std::function<std::string(const std::string&)>& file_of);
 
 // Puts `view` where `tensor.role` belongs. Layers and experts grow as tensors arrive, so that
 // memory follows what is there, not what a config claims (place the shared expert last).
