@@ -5,11 +5,11 @@
 
 #include "base/check.h"
 #include "base/hash.h"
-#include "base/mapped_file.h"
 #include "model/tokenizer/added_tokens.h"
 #include "model/tokenizer/bpe.h"
-#include "model/tokenizer/normalizer.h"
+#include "model/tokenizer/normalizer_pipeline.h"
 #include "model/tokenizer/pre_tokenizer.h"
+#include "model/tokenizer/tokenizer_files.h"
 #include "model/tokenizer/tokenizer_json.h"
 #include "model/tokenizer/utf8.h"
 #include "model/tokenizer/vocabulary.h"
@@ -17,17 +17,17 @@
 namespace npumoe {
 namespace {
 
-// Largest tokenizer.json, chosen: ten times the largest published ones (about 33 MB).
-constexpr size_t kMaxFileBytes = size_t{320} << 20;
-
 // Longest text of one call; positions inside are 32 bits wide. Chosen, far above any context.
-constexpr size_t kMaxTextBytes = size_t{1} << 30;
+constexpr size_t kMaxTextBytes = kMaxNormalizedBytes;
 
 // Added tokens as their contents are looked for and decoded: normalized where the flag says so.
-std::vector<AddedToken> NormalizeContents(const TokenizerSpec& spec) {
+Result<std::vector<AddedToken>> NormalizeContents(const TokenizerSpec& spec,
+                                                  const NormalizerPipeline& normalizer) {
   std::vector<AddedToken> tokens = spec.added_tokens;
   for (AddedToken& token : tokens) {
-    if (token.normalized && !spec.normalizers.empty()) token.content = Nfc(token.content);
+    if (!token.normalized || token.content.empty()) continue;
+    NPUMOE_ASSIGN_OR_RETURN(ControlledText normalized, normalizer.Run({token.content, {}}));
+    token.content = std::move(normalized.text);
   }
   return tokens;
 }
@@ -35,9 +35,35 @@ std::vector<AddedToken> NormalizeContents(const TokenizerSpec& spec) {
 std::vector<AddedToken> Select(const std::vector<AddedToken>& tokens, bool normalized) {
   std::vector<AddedToken> selected;
   for (const AddedToken& token : tokens) {
-    if (token.normalized == normalized) selected.push_back(token);
+    // A normalizer may leave nothing of a token; then nothing spells it.
+    if (token.normalized == normalized && !token.content.empty()) selected.push_back(token);
   }
   return selected;
+}
+
+// Tokens that BPE must never make of a text: those that are looked for in the raw text beforehand,
+// and special ones. Where they are not to count, their spelling stays text.
+std::vector<bool> ControlTokens(const TokenizerSpec& spec) {
+  std::vector<bool> is_control;
+  for (const AddedToken& token : spec.added_tokens) {
+    const auto index = static_cast<size_t>(token.id);
+    if (is_control.size() <= index) is_control.resize(index + 1);
+    if (token.special || !token.normalized) is_control[index] = true;
+  }
+  return is_control;
+}
+
+Status CheckFrame(const Vocabulary& vocabulary, const TokenizerSpec& spec,
+                  const std::string& name) {
+  for (const std::vector<int32_t>* ids : {&spec.prefix_ids, &spec.suffix_ids}) {
+    for (const int32_t id : *ids) {
+      if (vocabulary.Contains(id)) continue;
+      return InvalidInput(name + ": the tokens put around a text have the id " +
+                          std::to_string(id) + ", ids from 0 to " +
+                          std::to_string(vocabulary.size() - 1) + " are allowed");
+    }
+  }
+  return OkStatus();
 }
 
 // The part of `ranges` inside [begin, end), counted from `begin`.
@@ -60,37 +86,17 @@ void CheckRanges(std::string_view text, std::span<const TextRange> ranges) {
   }
 }
 
-struct ControlledText {
-  std::string text;
-  std::vector<TextRange> control;
-};
-
-// Each side of a range's border is normalized on its own, so that the ranges stay exact.
-ControlledText NormalizeParts(std::string_view text, std::span<const TextRange> control) {
-  ControlledText normalized;
-  size_t done = 0;
-  for (const TextRange& range : control) {
-    normalized.text += Nfc(text.substr(done, range.begin - done));
-    const size_t begin = normalized.text.size();
-    normalized.text += Nfc(text.substr(range.begin, range.end - range.begin));
-    normalized.control.push_back({begin, normalized.text.size()});
-    done = range.end;
-  }
-  normalized.text += Nfc(text.substr(done));
-  return normalized;
-}
-
 }  // namespace
 
 struct Tokenizer::Impl {
-  Impl(Vocabulary vocabulary_in, BpeModel bpe_in, PreTokenizer pre_tokenizer_in,
-       const std::vector<AddedToken>& added_tokens)
-      : vocabulary(std::move(vocabulary_in)),
-        bpe(std::move(bpe_in)),
-        pre_tokenizer(std::move(pre_tokenizer_in)),
-        raw_tokens(Select(added_tokens, false)),
-        normalized_tokens(Select(added_tokens, true)) {}
-
+  // What text is encoded with; the rest is what ids mean.
+  struct Parts {
+    BpeModel bpe;
+    PreTokenizer pre_tokenizer;
+    NormalizerPipeline normalizer;
+    AddedTokenMatcher raw_tokens;
+    AddedTokenMatcher normalized_tokens;
+  };
   // One call of Encode: its buffers and its result.
   struct Encoding {
     PatternWorkspace pattern;
@@ -98,22 +104,23 @@ struct Tokenizer::Impl {
     std::vector<int32_t> ids;
   };
 
-  Status EncodeRaw(std::string_view text, std::span<const TextRange> control,
-                   Encoding* encoding) const;
-  Status EncodeUnnormalized(std::string_view text, std::span<const TextRange> control,
+  Impl(Vocabulary vocabulary_in, Parts parts_in)
+      : vocabulary(std::move(vocabulary_in)), parts(std::move(parts_in)) {}
+
+  Status EncodeRaw(std::string_view text, const ControlScope& scope, Encoding* encoding) const;
+  Status EncodeUnnormalized(std::string_view text, const ControlScope& scope, TextPlace place,
                             Encoding* encoding) const;
-  Status EncodeNormalized(std::string_view text, std::span<const TextRange> control,
+  Status EncodeNormalized(std::string_view text, const ControlScope& scope, TextPlace place,
                           Encoding* encoding) const;
-  Status EncodePlain(std::string_view text, Encoding* encoding) const;
+  Status EncodePlain(std::string_view text, TextPlace place, Encoding* encoding) const;
 
   std::string name;
   std::string hash;
   Vocabulary vocabulary;
-  BpeModel bpe;
-  PreTokenizer pre_tokenizer;
-  AddedTokenMatcher raw_tokens;
-  AddedTokenMatcher normalized_tokens;
-  bool normalizes = false;
+  Parts parts;
+  DecoderSpec decoder;
+  std::vector<int32_t> prefix_ids, suffix_ids;
+  std::string bos_token, eos_token;
 };
 
 namespace {
@@ -135,34 +142,39 @@ Status ForEachPart(std::string_view text, const std::vector<AddedTokenMatch>& ma
 
 }  // namespace
 
-Status Tokenizer::Impl::EncodeRaw(std::string_view text, std::span<const TextRange> control,
+Status Tokenizer::Impl::EncodeRaw(std::string_view text, const ControlScope& scope,
                                   Encoding* encoding) const {
-  const auto matches = raw_tokens.Find(text, control);
+  const auto matches = parts.raw_tokens.Find(text, scope);
   return ForEachPart(text, matches, &encoding->ids, [&](size_t begin, size_t end) {
-    const std::vector<TextRange> inner = Clip(control, begin, end);
-    return EncodeUnnormalized(text.substr(begin, end - begin), inner, encoding);
+    const std::vector<TextRange> inner = Clip(scope.ranges, begin, end);
+    return EncodeUnnormalized(text.substr(begin, end - begin), {inner, scope.also_tokens},
+                              begin == 0 ? TextPlace::kBegin : TextPlace::kInside, encoding);
   });
 }
 
-Status Tokenizer::Impl::EncodeUnnormalized(std::string_view text,
-                                           std::span<const TextRange> control,
-                                           Encoding* encoding) const {
-  if (!normalizes || !MayChangeInNfc(text)) return EncodeNormalized(text, control, encoding);
-  const ControlledText normalized = NormalizeParts(text, control);
-  return EncodeNormalized(normalized.text, normalized.control, encoding);
+Status Tokenizer::Impl::EncodeUnnormalized(std::string_view text, const ControlScope& scope,
+                                           TextPlace place, Encoding* encoding) const {
+  if (!parts.normalizer.MayChange(text)) return EncodeNormalized(text, scope, place, encoding);
+  NPUMOE_ASSIGN_OR_RETURN(
+      const ControlledText normalized,
+      parts.normalizer.Run({std::string(text), {scope.ranges.begin(), scope.ranges.end()}}));
+  return EncodeNormalized(normalized.text, {normalized.control, scope.also_tokens}, place,
+                          encoding);
 }
 
-Status Tokenizer::Impl::EncodeNormalized(std::string_view text, std::span<const TextRange> control,
-                                         Encoding* encoding) const {
-  const auto matches = normalized_tokens.Find(text, control);
+Status Tokenizer::Impl::EncodeNormalized(std::string_view text, const ControlScope& scope,
+                                         TextPlace place, Encoding* encoding) const {
+  const auto matches = parts.normalized_tokens.Find(text, scope);
   return ForEachPart(text, matches, &encoding->ids, [&](size_t begin, size_t end) {
-    return EncodePlain(text.substr(begin, end - begin), encoding);
+    return EncodePlain(text.substr(begin, end - begin), begin == 0 ? place : TextPlace::kInside,
+                       encoding);
   });
 }
 
-Status Tokenizer::Impl::EncodePlain(std::string_view text, Encoding* encoding) const {
-  return pre_tokenizer.Split(text, &encoding->pattern, [&](std::string_view piece) {
-    return bpe.Encode(piece, &encoding->bpe, &encoding->ids);
+Status Tokenizer::Impl::EncodePlain(std::string_view text, TextPlace place,
+                                    Encoding* encoding) const {
+  return parts.pre_tokenizer.Split(text, place, &encoding->pattern, [&](std::string_view piece) {
+    return parts.bpe.Encode(piece, &encoding->bpe, &encoding->ids);
   });
 }
 
@@ -170,28 +182,45 @@ Tokenizer::Tokenizer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Tokenizer::~Tokenizer() = default;
 
 Result<std::shared_ptr<const Tokenizer>> Tokenizer::Load(const std::filesystem::path& path) {
-  std::error_code ignored;
-  const bool is_folder = std::filesystem::is_directory(path, ignored);
-  const std::filesystem::path file = is_folder ? path / "tokenizer.json" : path;
-  NPUMOE_ASSIGN_OR_RETURN(const std::string text, ReadTextFile(file, kMaxFileBytes));
-  return FromJson(text, file.string());
+  NPUMOE_ASSIGN_OR_RETURN(const TokenizerFiles files, ReadTokenizerFiles(path));
+  return FromSpec(files.spec, files.name, files.hash);
 }
 
 Result<std::shared_ptr<const Tokenizer>> Tokenizer::FromJson(std::string_view text,
                                                              const std::string& name) {
   NPUMOE_ASSIGN_OR_RETURN(const TokenizerSpec spec, ParseTokenizerJson(text, name));
-  const std::vector<AddedToken> added_tokens = NormalizeContents(spec);
+  return FromSpec(spec, name, Hasher().Add(text).Hex());
+}
+
+Result<std::shared_ptr<const Tokenizer>> Tokenizer::FromGguf(const GgufVocabulary& vocabulary,
+                                                             const std::string& name) {
+  NPUMOE_ASSIGN_OR_RETURN(const TokenizerSpec spec, SpecFromGguf(vocabulary, name));
+  return FromSpec(spec, name, HashOf(vocabulary));
+}
+
+Result<std::shared_ptr<const Tokenizer>> Tokenizer::FromSpec(const TokenizerSpec& spec,
+                                                             const std::string& name,
+                                                             std::string hash) {
+  NormalizerPipeline normalizer(spec.normalizers);
+  NPUMOE_ASSIGN_OR_RETURN(const std::vector<AddedToken> added, NormalizeContents(spec, normalizer));
   std::vector<std::string> decoded_contents;
-  for (const AddedToken& token : added_tokens) decoded_contents.push_back(token.content);
+  for (const AddedToken& token : added) decoded_contents.push_back(token.content);
   NPUMOE_ASSIGN_OR_RETURN(Vocabulary vocabulary, Vocabulary::Build(spec, decoded_contents, name));
-  NPUMOE_ASSIGN_OR_RETURN(BpeModel bpe, BpeModel::Build(spec.bpe, name));
+  NPUMOE_RETURN_IF_ERROR(CheckFrame(vocabulary, spec, name));
+  NPUMOE_ASSIGN_OR_RETURN(BpeModel bpe, BpeModel::Build(spec.bpe, ControlTokens(spec), name));
   NPUMOE_ASSIGN_OR_RETURN(PreTokenizer pre_tokenizer,
                           PreTokenizer::Build(spec.pre_tokenizers, name));
-  auto impl = std::make_unique<Impl>(std::move(vocabulary), std::move(bpe),
-                                     std::move(pre_tokenizer), added_tokens);
+  auto impl = std::make_unique<Impl>(
+      std::move(vocabulary),
+      Impl::Parts{std::move(bpe), std::move(pre_tokenizer), std::move(normalizer),
+                  AddedTokenMatcher(Select(added, false)), AddedTokenMatcher(Select(added, true))});
   impl->name = name;
-  impl->hash = Hasher().Add(text).Hex();
-  impl->normalizes = !spec.normalizers.empty();
+  impl->hash = std::move(hash);
+  impl->decoder = spec.decoder;
+  impl->prefix_ids = spec.prefix_ids;
+  impl->suffix_ids = spec.suffix_ids;
+  impl->bos_token = spec.bos_token;
+  impl->eos_token = spec.eos_token;
   return std::shared_ptr<const Tokenizer>(new Tokenizer(std::move(impl)));
 }
 
@@ -202,7 +231,8 @@ Result<std::vector<int32_t>> Tokenizer::Encode(std::string_view text, SpecialTok
 }
 
 Result<std::vector<int32_t>> Tokenizer::EncodeWithControl(
-    std::string_view text, std::span<const TextRange> control) const {
+    std::string_view text, std::span<const TextRange> control,
+    std::span<const int32_t> also_control) const {
   CheckRanges(text, control);
   if (text.size() > kMaxTextBytes) {
     return ResourceExhausted("the text has " + std::to_string(text.size()) +
@@ -213,18 +243,31 @@ Result<std::vector<int32_t>> Tokenizer::EncodeWithControl(
                         "; convert it to UTF-8");
   }
   Impl::Encoding encoding;
-  NPUMOE_RETURN_IF_ERROR(impl_->EncodeRaw(text, control, &encoding));
+  NPUMOE_RETURN_IF_ERROR(impl_->EncodeRaw(text, {control, also_control}, &encoding));
   return std::move(encoding.ids);
 }
 
 Result<std::string> Tokenizer::Decode(std::span<const int32_t> ids, DecodeSpecial special) const {
-  std::string bytes;
+  TextAssembler assembler(impl_->decoder);
+  std::string text;
   for (const int32_t id : ids) {
     if (special == DecodeSpecial::kSkip && IsSpecial(id)) continue;
-    NPUMOE_ASSIGN_OR_RETURN(const std::string token, TokenBytes(id));
-    bytes += token;
+    NPUMOE_ASSIGN_OR_RETURN(const std::string bytes, TokenBytes(id));
+    text += assembler.Add(bytes, IsFallbackByte(id));
   }
-  return ReplaceInvalidUtf8(bytes);
+  return text + assembler.Finish();
+}
+
+Result<std::vector<int32_t>> Tokenizer::EncodePrompt(std::string_view text,
+                                                     SpecialTokens special) const {
+  NPUMOE_ASSIGN_OR_RETURN(std::vector<int32_t> ids, Encode(text, special));
+  const std::vector<int32_t>& prefix = impl_->prefix_ids;
+  const std::vector<int32_t>& suffix = impl_->suffix_ids;
+  const bool has_prefix =
+      ids.size() >= prefix.size() && std::equal(prefix.begin(), prefix.end(), ids.begin());
+  if (!has_prefix) ids.insert(ids.begin(), prefix.begin(), prefix.end());
+  ids.insert(ids.end(), suffix.begin(), suffix.end());
+  return ids;
 }
 
 Result<std::string> Tokenizer::TokenBytes(int32_t id) const {
@@ -242,5 +285,11 @@ std::optional<int32_t> Tokenizer::TokenId(std::string_view token) const {
   return impl_->vocabulary.Find(token);
 }
 const std::string& Tokenizer::hash() const { return impl_->hash; }
+std::span<const int32_t> Tokenizer::prefix_ids() const { return impl_->prefix_ids; }
+std::span<const int32_t> Tokenizer::suffix_ids() const { return impl_->suffix_ids; }
+const std::string& Tokenizer::bos_token() const { return impl_->bos_token; }
+const std::string& Tokenizer::eos_token() const { return impl_->eos_token; }
+const DecoderSpec& Tokenizer::decoder() const { return impl_->decoder; }
+bool Tokenizer::IsFallbackByte(int32_t id) const { return impl_->vocabulary.IsByte(id); }
 
 }  // namespace npumoe

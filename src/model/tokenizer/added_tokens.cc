@@ -5,16 +5,10 @@
 #include <algorithm>
 
 #include "model/tokenizer/utf8.h"
+#include "model/tokenizer/white_space.h"
 
 namespace npumoe {
 namespace {
-
-// White_Space of Unicode, as the reference's \s.
-bool IsWhiteSpace(char32_t code) {
-  return (code >= 0x09 && code <= 0x0D) || code == 0x20 || code == 0x85 || code == 0xA0 ||
-         code == 0x1680 || (code >= 0x2000 && code <= 0x200A) || code == 0x2028 || code == 0x2029 ||
-         code == 0x202F || code == 0x205F || code == 0x3000;
-}
 
 // The reference's \w: letters, marks, decimal digits, letter numbers, connectors, joiners, and
 // the circled and squared letters that Unicode calls alphabetic.
@@ -40,32 +34,6 @@ bool IsWordCharacter(char32_t code) {
     default:
       return false;
   }
-}
-
-// Begin of the character that ends at `end` > 0.
-size_t PreviousCharacter(std::string_view text, size_t end) {
-  size_t begin = end - 1;
-  while (begin > 0 && (static_cast<unsigned char>(text[begin]) & 0xC0) == 0x80) --begin;
-  return begin;
-}
-
-// Not before `floor`, where the last match ended.
-size_t SkipWhiteSpaceBack(std::string_view text, size_t end, size_t floor) {
-  while (end > floor) {
-    const size_t begin = PreviousCharacter(text, end);
-    if (!IsWhiteSpace(ReadUtf8(text, begin).code)) break;
-    end = begin;
-  }
-  return std::max(end, floor);
-}
-
-size_t SkipWhiteSpace(std::string_view text, size_t begin) {
-  while (begin < text.size()) {
-    const Utf8Step step = ReadUtf8(text, begin);
-    if (!IsWhiteSpace(step.code)) break;
-    begin += step.bytes;
-  }
-  return begin;
 }
 
 }  // namespace
@@ -100,14 +68,18 @@ void AddedTokenMatcher::Insert(int32_t token) {
   nodes_[static_cast<size_t>(node)].token = token;
 }
 
-AddedTokenMatcher::Candidate AddedTokenMatcher::LongestAt(std::string_view text, size_t begin,
-                                                          const TextRange* control) const {
+AddedTokenMatcher::Candidate AddedTokenMatcher::LongestAt(
+    std::string_view text, size_t begin, const TextRange* control,
+    std::span<const int32_t> also_tokens) const {
   Candidate best;
   int32_t node = first_nodes_[static_cast<uint8_t>(text[begin])];
   for (size_t end = begin + 1; node >= 0; ++end) {
     if (const int32_t token = nodes_[static_cast<size_t>(node)].token; token >= 0) {
+      const AddedToken& added = tokens_[static_cast<size_t>(token)];
+      const bool is_control =
+          added.special || std::ranges::find(also_tokens, added.id) != also_tokens.end();
       const bool in_control = control != nullptr && begin >= control->begin && end <= control->end;
-      if (!tokens_[static_cast<size_t>(token)].special || in_control) {
+      if (!is_control || in_control) {
         best.token = token;
         best.end = end;
       } else {
@@ -148,8 +120,9 @@ AddedTokenMatch AddedTokenMatcher::WithStripped(std::string_view text, const Can
 }
 
 std::vector<AddedTokenMatch> AddedTokenMatcher::Find(std::string_view text,
-                                                     std::span<const TextRange> control) const {
+                                                     const ControlScope& scope) const {
   std::vector<AddedTokenMatch> matches;
+  const std::span<const TextRange> control = scope.ranges;
   auto range = control.begin();  // the first that does not end before the current place
   for (size_t begin = 0; begin < text.size();) {
     if (first_nodes_[static_cast<uint8_t>(text[begin])] < 0) {
@@ -158,7 +131,7 @@ std::vector<AddedTokenMatch> AddedTokenMatcher::Find(std::string_view text,
     }
     while (range != control.end() && range->end <= begin) ++range;
     const TextRange* next_control = range == control.end() ? nullptr : &*range;
-    const Candidate found = LongestAt(text, begin, next_control);
+    const Candidate found = LongestAt(text, begin, next_control, scope.also_tokens);
     if (found.token < 0) {
       begin = AfterRefused(found, begin, next_control);
       continue;

@@ -12,8 +12,8 @@
 #include <string_view>
 #include <vector>
 
-#include "model/tokenizer.h"
-#include "model/tokenizer/tokenizer_json.h"
+#include "model/tokenizer/text_range.h"
+#include "model/tokenizer/tokenizer_spec.h"
 
 namespace npumoe {
 
@@ -23,17 +23,21 @@ struct AddedTokenMatch {
   int32_t id = 0;
 };
 
+// What counts only where the text was not written by a user.
+struct ControlScope {
+  std::span<const TextRange> ranges;     // of control text: ascending, disjoint
+  std::span<const int32_t> also_tokens;  // tokens that count only there, beside the special ones
+};
+
 class AddedTokenMatcher {
  public:
   // `content` of each token is the text that is looked for (normalized where that applies).
   explicit AddedTokenMatcher(const std::vector<AddedToken>& tokens);
 
   // Matches in the order of their places; a match begins before the end of the last one where
-  // that one swallowed white space which is a token itself, as in the reference. `control`:
-  // ascending, disjoint ranges of `text` inside of which special tokens count; others count
-  // everywhere.
-  std::vector<AddedTokenMatch> Find(std::string_view text,
-                                    std::span<const TextRange> control) const;
+  // that one swallowed white space which is a token itself, as in the reference. Special tokens
+  // count inside the ranges of `scope` only; others everywhere.
+  std::vector<AddedTokenMatch> Find(std::string_view text, const ControlScope& scope) const;
 
  private:
   // One node of the trie over all contents: children are a chain of siblings.
@@ -53,7 +57,8 @@ class AddedTokenMatcher {
   int32_t Child(int32_t node, char byte) const;
   void Insert(int32_t token);
   // `control`: the first range that does not end before `begin`, or null.
-  Candidate LongestAt(std::string_view text, size_t begin, const TextRange* control) const;
+  Candidate LongestAt(std::string_view text, size_t begin, const TextRange* control,
+                      std::span<const int32_t> also_tokens) const;
   static size_t AfterRefused(const Candidate& refused, size_t begin, const TextRange* control);
   AddedTokenMatch WithStripped(std::string_view text, const Candidate& found, size_t begin,
                                size_t last_end) const;

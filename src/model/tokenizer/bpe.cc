@@ -4,123 +4,144 @@
 #include <cstring>
 #include <functional>
 #include <limits>
+#include <optional>
 
 #include "model/tokenizer/byte_level.h"
 
 namespace npumoe {
 namespace {
 
-// Pieces up to this length are merged by scanning all pairs, which is quick for a word; longer
-// ones by a heap, which does not become quadratic. Chosen: longer than nearly every word.
-constexpr size_t kShortPieceBytes = 32;
+// Words of up to so many symbols are merged by scanning all pairs, which is quick for a word;
+// longer ones by a heap, which does not become quadratic. Chosen: longer than nearly every word.
+constexpr size_t kShortWordSymbols = 32;
 
 constexpr uint32_t kNoRank = std::numeric_limits<uint32_t>::max();
 
 using IdsBySpelling = std::unordered_map<std::string_view, int32_t>;
 
-Result<int32_t> FindMergeToken(const IdsBySpelling& ids, const std::string& token, size_t rank,
-                               const std::string& name) {
-  const auto found = ids.find(token);
-  if (found == ids.end()) {
-    return InvalidInput(name + ": field 'model.merges'[" + std::to_string(rank) + "]: '" + token +
-                        "' is not a token of model.vocab");
+struct MergeNames {
+  const BpeSpec& spec;
+  const std::string& name;
+  IdsBySpelling ids;
+};
+
+Result<int32_t> FindMergeToken(const MergeNames& names, const std::string& token, size_t index) {
+  const auto found = names.ids.find(token);
+  if (found == names.ids.end()) {
+    return InvalidInput(names.name + ": field '" + names.spec.merges_field + "'[" +
+                        std::to_string(index) + "]: '" + token + "' is not a token of " +
+                        names.spec.vocabulary_field);
   }
   return found->second;
 }
 
-Status FillMerges(const BpeSpec& spec, const IdsBySpelling& ids, const std::string& name,
+bool IsControl(const std::vector<bool>& is_control, int32_t id) {
+  return static_cast<size_t>(id) < is_control.size() && is_control[static_cast<size_t>(id)];
+}
+
+Status FillMerges(const BpeSpec& spec, const std::vector<bool>& is_control, const std::string& name,
                   MergeTable* merges) {
-  for (size_t rank = 0; rank < spec.merges.size(); ++rank) {
-    const auto& [left, right] = spec.merges[rank];
-    NPUMOE_ASSIGN_OR_RETURN(const int32_t left_id, FindMergeToken(ids, left, rank, name));
-    NPUMOE_ASSIGN_OR_RETURN(const int32_t right_id, FindMergeToken(ids, right, rank, name));
-    NPUMOE_ASSIGN_OR_RETURN(const int32_t merged, FindMergeToken(ids, left + right, rank, name));
-    merges->Put(left_id, right_id, {static_cast<uint32_t>(rank), merged});
+  MergeNames names{spec, name, {}};
+  names.ids.reserve(spec.vocabulary.size());
+  for (const auto& [spelling, id] : spec.vocabulary) names.ids.emplace(spelling, id);
+  for (size_t i = 0; i < spec.merges.size(); ++i) {
+    const auto& [left, right] = spec.merges[i];
+    NPUMOE_ASSIGN_OR_RETURN(const int32_t left_id, FindMergeToken(names, left, i));
+    NPUMOE_ASSIGN_OR_RETURN(const int32_t right_id, FindMergeToken(names, right, i));
+    NPUMOE_ASSIGN_OR_RETURN(const int32_t merged, FindMergeToken(names, left + right, i));
+    if (IsControl(is_control, merged)) continue;
+    const uint32_t rank = spec.merge_ranks.empty() ? static_cast<uint32_t>(i) : spec.merge_ranks[i];
+    merges->Put(left_id, right_id, {rank, merged});
   }
   return OkStatus();
 }
 
-size_t HashOf(std::string_view piece) { return std::hash<std::string_view>{}(piece); }
+size_t HashOf(std::string_view word) { return std::hash<std::string_view>{}(word); }
 
 }  // namespace
 
-Result<BpeModel> BpeModel::Build(const BpeSpec& spec, const std::string& name) {
-  BpeModel model(spec.merges.size());
-  model.name_ = name;
-  model.byte_ids_.fill(-1);
-  IdsBySpelling ids;
-  ids.reserve(spec.vocabulary.size());
-  for (const auto& [spelling, id] : spec.vocabulary) {
-    ids.emplace(spelling, id);
-    const std::optional<std::string> bytes = BytesOfSpelling(spelling);
-    if (!bytes) continue;
-    if (bytes->size() == 1) model.byte_ids_[static_cast<uint8_t>((*bytes)[0])] = id;
-    if (spec.ignore_merges) model.whole_pieces_.emplace(*bytes, id);
-  }
-  model.has_all_bytes_ = std::ranges::count(model.byte_ids_, -1) == 0;
-  if (!model.has_all_bytes_ && !spec.fallback_field.empty()) {
-    return Unsupported(name + ": field 'model." + spec.fallback_field +
-                       "' is set and not every byte is a token of model.vocab; only byte-level "
-                       "vocabularies with all 256 bytes are supported");
-  }
-  NPUMOE_RETURN_IF_ERROR(FillMerges(spec, ids, name, &model.merges_));
+Result<BpeModel> BpeModel::Build(const BpeSpec& spec, const std::vector<bool>& is_control,
+                                 const std::string& name) {
+  NPUMOE_ASSIGN_OR_RETURN(SymbolTable symbols, SymbolTable::Build(spec, is_control, name));
+  BpeModel model(std::move(symbols), WordBorders(spec), spec.merges.size());
+  if (spec.ignore_merges) model.AddWholePieces(spec, is_control);
+  NPUMOE_RETURN_IF_ERROR(FillMerges(spec, is_control, name, &model.merges_));
   return model;
 }
 
-Status BpeModel::CheckBytes(std::string_view piece) const {
-  for (const char c : piece) {
-    const auto byte = static_cast<uint8_t>(c);
-    if (byte_ids_[byte] >= 0) continue;
-    return InvalidInput(name_ + ": the vocabulary has no token for byte " + std::to_string(byte) +
-                        ", so the text cannot be encoded; leave that character out");
+void BpeModel::AddWholePieces(const BpeSpec& spec, const std::vector<bool>& is_control) {
+  whole_pieces_.reserve(spec.vocabulary.size());
+  for (const auto& [spelling, id] : spec.vocabulary) {
+    if (IsControl(is_control, id)) continue;
+    if (spec.symbols == BpeSymbols::kCharacters) {
+      whole_pieces_.emplace(spelling, id);
+    } else if (std::optional<std::string> bytes = BytesOfSpelling(spelling)) {
+      whole_pieces_.emplace(std::move(*bytes), id);
+    }
   }
-  return OkStatus();
 }
 
 Status BpeModel::Encode(std::string_view piece, BpeWorkspace* workspace,
                         std::vector<int32_t>* ids) const {
-  if (!whole_pieces_.empty()) {
-    const auto whole = whole_pieces_.find(std::string(piece));
-    if (whole != whole_pieces_.end()) {
-      ids->push_back(whole->second);
-      return OkStatus();
-    }
+  size_t word = borders_.FirstWordBytes(piece);
+  if (word < piece.size() && AppendWhole(piece, ids)) return OkStatus();
+  for (;;) {
+    NPUMOE_RETURN_IF_ERROR(EncodeWord(piece.substr(0, word), workspace, ids));
+    piece.remove_prefix(word);
+    if (piece.empty()) return OkStatus();
+    word = borders_.FirstWordBytes(piece);
   }
-  if (!has_all_bytes_) NPUMOE_RETURN_IF_ERROR(CheckBytes(piece));
-  if (piece.size() <= BpeWorkspace::kCachedBytes) {
-    EncodeCached(piece, workspace, ids);
-  } else if (piece.size() <= kShortPieceBytes) {
-    MergeShort(piece, workspace, ids);
+}
+
+bool BpeModel::AppendWhole(std::string_view piece, std::vector<int32_t>* ids) const {
+  if (whole_pieces_.empty()) return false;
+  const auto whole = whole_pieces_.find(piece);
+  if (whole == whole_pieces_.end()) return false;
+  ids->push_back(whole->second);
+  return true;
+}
+
+Status BpeModel::EncodeWord(std::string_view word, BpeWorkspace* workspace,
+                            std::vector<int32_t>* ids) const {
+  if (word.size() <= BpeWorkspace::kCachedBytes) return EncodeCached(word, workspace, ids);
+  if (AppendWhole(word, ids)) return OkStatus();
+  return MergeWord(word, workspace, ids);
+}
+
+Status BpeModel::EncodeCached(std::string_view word, BpeWorkspace* workspace,
+                              std::vector<int32_t>* ids) const {
+  auto& cached = workspace->cache_[HashOf(word) % BpeWorkspace::kCacheEntries];
+  if (std::string_view(cached.text.data(), cached.bytes) == word) {
+    ids->insert(ids->end(), cached.ids.begin(), cached.ids.begin() + cached.count);
+    return OkStatus();
+  }
+  const size_t begin = ids->size();
+  if (!AppendWhole(word, ids)) NPUMOE_RETURN_IF_ERROR(MergeWord(word, workspace, ids));
+  const size_t count = ids->size() - begin;
+  if (count > cached.ids.size()) return OkStatus();
+  cached.bytes = static_cast<uint8_t>(word.size());
+  cached.count = static_cast<uint8_t>(count);
+  std::memcpy(cached.text.data(), word.data(), word.size());
+  std::copy_n(ids->begin() + static_cast<std::ptrdiff_t>(begin), count, cached.ids.begin());
+  return OkStatus();
+}
+
+Status BpeModel::MergeWord(std::string_view word, BpeWorkspace* workspace,
+                           std::vector<int32_t>* ids) const {
+  workspace->symbols_.clear();
+  NPUMOE_RETURN_IF_ERROR(symbols_.Append(word, &workspace->symbols_));
+  if (workspace->symbols_.size() <= kShortWordSymbols) {
+    MergeShort(workspace, ids);
   } else {
-    MergeLong(piece, workspace, ids);
+    MergeLong(workspace, ids);
   }
   return OkStatus();
 }
 
-void BpeModel::EncodeCached(std::string_view piece, BpeWorkspace* workspace,
-                            std::vector<int32_t>* ids) const {
-  auto& cached = workspace->cache_[HashOf(piece) % BpeWorkspace::kCacheEntries];
-  if (std::string_view(cached.text.data(), cached.bytes) == piece) {
-    ids->insert(ids->end(), cached.ids.begin(), cached.ids.begin() + cached.count);
-    return;
-  }
-  const size_t begin = ids->size();
-  MergeShort(piece, workspace, ids);
-  const size_t count = ids->size() - begin;
-  if (count > cached.ids.size()) return;
-  cached.bytes = static_cast<uint8_t>(piece.size());
-  cached.count = static_cast<uint8_t>(count);
-  std::memcpy(cached.text.data(), piece.data(), piece.size());
-  std::copy_n(ids->begin() + static_cast<std::ptrdiff_t>(begin), count, cached.ids.begin());
-}
-
-void BpeModel::MergeShort(std::string_view piece, BpeWorkspace* workspace,
-                          std::vector<int32_t>* ids) const {
-  std::vector<int32_t>& symbols = workspace->short_ids_;
+void BpeModel::MergeShort(BpeWorkspace* workspace, std::vector<int32_t>* ids) const {
+  std::vector<int32_t>& symbols = workspace->symbols_;
   std::vector<Merge>& merges = workspace->short_merges_;  // merges[i]: of symbols i and i + 1
-  symbols.clear();
   merges.clear();
-  for (const char c : piece) symbols.push_back(byte_ids_[static_cast<uint8_t>(c)]);
   const auto merge_at = [&](size_t i) {
     const Merge* merge = merges_.Find(symbols[i], symbols[i + 1]);
     return merge ? *merge : Merge{kNoRank, 0};
@@ -141,50 +162,49 @@ void BpeModel::MergeShort(std::string_view piece, BpeWorkspace* workspace,
 
 // Pushes the merge of the symbol at `position` and the one behind it, if there is one.
 void BpeModel::PushCandidate(int32_t position, BpeWorkspace* workspace) const {
-  const auto& symbols = workspace->symbols_;
-  const auto& left = symbols[static_cast<size_t>(position)];
+  const auto& links = workspace->links_;
+  const auto& left = links[static_cast<size_t>(position)];
   if (left.next < 0) return;
-  const auto& right = symbols[static_cast<size_t>(left.next)];
+  const auto& right = links[static_cast<size_t>(left.next)];
   const Merge* merge = merges_.Find(left.id, right.id);
   if (!merge) return;
   workspace->heap_.push_back({merge->rank, position, left.id, right.id, merge->id});
 }
 
-// Every byte as a symbol, linked to its neighbours.
-void BpeModel::FillSymbols(std::string_view piece, BpeWorkspace* workspace) const {
-  workspace->symbols_.clear();
-  const auto count = static_cast<int32_t>(piece.size());
+// Every symbol, linked to its neighbours.
+void BpeModel::FillLinks(BpeWorkspace* workspace) {
+  workspace->links_.clear();
+  const auto count = static_cast<int32_t>(workspace->symbols_.size());
   for (int32_t i = 0; i < count; ++i) {
-    const auto byte = static_cast<uint8_t>(piece[static_cast<size_t>(i)]);
-    workspace->symbols_.push_back({byte_ids_[byte], i - 1, i + 1 < count ? i + 1 : -1});
+    workspace->links_.push_back(
+        {workspace->symbols_[static_cast<size_t>(i)], i - 1, i + 1 < count ? i + 1 : -1});
   }
 }
 
 // False: an earlier merge has changed one of the two symbols.
 bool BpeModel::Apply(const BpeWorkspace::Candidate& merge, BpeWorkspace* workspace) {
-  auto& symbols = workspace->symbols_;
-  auto& left = symbols[static_cast<size_t>(merge.position)];
+  auto& links = workspace->links_;
+  auto& left = links[static_cast<size_t>(merge.position)];
   if (left.gone || left.id != merge.left || left.next < 0) return false;
-  auto& right = symbols[static_cast<size_t>(left.next)];
+  auto& right = links[static_cast<size_t>(left.next)];
   if (right.id != merge.right) return false;
   left.id = merge.merged;
   left.next = right.next;
   right.gone = true;
-  if (left.next >= 0) symbols[static_cast<size_t>(left.next)].previous = merge.position;
+  if (left.next >= 0) links[static_cast<size_t>(left.next)].previous = merge.position;
   return true;
 }
 
-void BpeModel::MergeLong(std::string_view piece, BpeWorkspace* workspace,
-                         std::vector<int32_t>* ids) const {
+void BpeModel::MergeLong(BpeWorkspace* workspace, std::vector<int32_t>* ids) const {
   using Candidate = BpeWorkspace::Candidate;
-  auto& symbols = workspace->symbols_;
+  FillLinks(workspace);
+  auto& links = workspace->links_;
   auto& heap = workspace->heap_;
   const auto worse = [](const Candidate& a, const Candidate& b) {
     return a.rank != b.rank ? a.rank > b.rank : a.position > b.position;
   };
-  FillSymbols(piece, workspace);
   heap.clear();
-  for (size_t i = 0; i < piece.size(); ++i) PushCandidate(static_cast<int32_t>(i), workspace);
+  for (size_t i = 0; i < links.size(); ++i) PushCandidate(static_cast<int32_t>(i), workspace);
   std::ranges::make_heap(heap, worse);
   const auto push = [&](int32_t position) {
     const size_t before = heap.size();
@@ -197,10 +217,10 @@ void BpeModel::MergeLong(std::string_view piece, BpeWorkspace* workspace,
     heap.pop_back();
     if (!Apply(best, workspace)) continue;
     push(best.position);
-    push(symbols[static_cast<size_t>(best.position)].previous);
+    push(links[static_cast<size_t>(best.position)].previous);
   }
-  for (int32_t i = 0; i >= 0; i = symbols[static_cast<size_t>(i)].next) {
-    ids->push_back(symbols[static_cast<size_t>(i)].id);
+  for (int32_t i = 0; i >= 0; i = links[static_cast<size_t>(i)].next) {
+    ids->push_back(links[static_cast<size_t>(i)].id);
   }
 }
 

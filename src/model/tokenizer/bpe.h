@@ -1,12 +1,11 @@
 // BpeModel: one piece of text to ids, by merging the pair of best rank until none is left.
 //
-// Works on bytes. Linear in the number of pieces and O(n log n) in the length of one piece, so a
-// megabyte of one letter is no attack. Immutable; the workspace belongs to the caller.
+// Linear in the number of pieces and O(n log n) in the length of one piece, so a megabyte of one
+// letter is no attack. Immutable; the workspace belongs to the caller.
 #pragma once
 
 #include <array>
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -14,7 +13,9 @@
 
 #include "base/status.h"
 #include "model/tokenizer/merge_table.h"
-#include "model/tokenizer/tokenizer_json.h"
+#include "model/tokenizer/symbol_table.h"
+#include "model/tokenizer/tokenizer_spec.h"
+#include "model/tokenizer/word_borders.h"
 
 namespace npumoe {
 
@@ -35,8 +36,8 @@ class BpeWorkspace {
     std::array<char, kCachedBytes> text;
     std::array<int32_t, 4> ids;
   };
-  // A piece while it is merged: a linked list over its bytes.
-  struct Symbol {
+  // A long piece while it is merged: a linked list over its symbols.
+  struct Link {
     int32_t id;
     int32_t previous;   // -1: first
     int32_t next;       // -1: last
@@ -49,38 +50,48 @@ class BpeWorkspace {
   };
 
   std::vector<CachedPiece> cache_;
-  std::vector<Symbol> symbols_;
-  std::vector<Candidate> heap_;
-  std::vector<int32_t> short_ids_;
+  std::vector<int32_t> symbols_;
   std::vector<Merge> short_merges_;
+  std::vector<Link> links_;
+  std::vector<Candidate> heap_;
 };
 
 class BpeModel {
  public:
-  // Fails for a merge of an unknown token or into one, and for an unknown-token rule that could
-  // apply.
-  static Result<BpeModel> Build(const BpeSpec& spec, const std::string& name);
+  // `is_control[id]`: tokens that text never becomes, whatever merges say. Fails for a merge of an
+  // unknown token or into one.
+  static Result<BpeModel> Build(const BpeSpec& spec, const std::vector<bool>& is_control,
+                                const std::string& name);
 
-  // Appends the ids of `piece` (not empty). Fails when the vocabulary lacks one of its bytes.
+  // Appends the ids of `piece` (not empty). Fails for what the vocabulary has no token for.
   Status Encode(std::string_view piece, BpeWorkspace* workspace, std::vector<int32_t>* ids) const;
 
  private:
-  explicit BpeModel(size_t merge_count) : merges_(merge_count) {}
-  Status CheckBytes(std::string_view piece) const;
-  void EncodeCached(std::string_view piece, BpeWorkspace* workspace,
+  struct Hash {
+    using is_transparent = void;
+    size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
+  };
+
+  BpeModel(SymbolTable symbols, WordBorders borders, size_t merge_count)
+      : symbols_(std::move(symbols)), borders_(std::move(borders)), merges_(merge_count) {}
+  void AddWholePieces(const BpeSpec& spec, const std::vector<bool>& is_control);
+  bool AppendWhole(std::string_view piece, std::vector<int32_t>* ids) const;
+  Status EncodeWord(std::string_view word, BpeWorkspace* workspace,
                     std::vector<int32_t>* ids) const;
-  void MergeShort(std::string_view piece, BpeWorkspace* workspace, std::vector<int32_t>* ids) const;
-  void MergeLong(std::string_view piece, BpeWorkspace* workspace, std::vector<int32_t>* ids) const;
-  void FillSymbols(std::string_view piece, BpeWorkspace* workspace) const;
+  Status EncodeCached(std::string_view word, BpeWorkspace* workspace,
+                      std::vector<int32_t>* ids) const;
+  Status MergeWord(std::string_view word, BpeWorkspace* workspace, std::vector<int32_t>* ids) const;
+  void MergeShort(BpeWorkspace* workspace, std::vector<int32_t>* ids) const;
+  void MergeLong(BpeWorkspace* workspace, std::vector<int32_t>* ids) const;
   void PushCandidate(int32_t position, BpeWorkspace* workspace) const;
+  static void FillLinks(BpeWorkspace* workspace);
   static bool Apply(const BpeWorkspace::Candidate& merge, BpeWorkspace* workspace);
 
-  std::string name_;
-  std::array<int32_t, 256> byte_ids_;  // -1: the vocabulary lacks the byte
-  bool has_all_bytes_ = false;
+  SymbolTable symbols_;
+  WordBorders borders_;
   MergeTable merges_;
   // Whole pieces that are tokens; filled only when merges are ignored for them.
-  std::unordered_map<std::string, int32_t> whole_pieces_;
+  std::unordered_map<std::string, int32_t, Hash, std::equal_to<>> whole_pieces_;
 };
 
 }  // namespace npumoe

@@ -184,15 +184,19 @@ TEST(HostileTokenizer, RefusesByNameWhatItDoesNotDo) {
       {[](Json& j) { j["model"]["byte_fallback"] = true; }, "byte_fallback"},
       {[](Json& j) { j["model"]["continuing_subword_prefix"] = "##"; }, "'##'"},
       {[](Json& j) { j["model"]["end_of_word_suffix"] = "</w>"; }, "'</w>'"},
-      {[](Json& j) { j["normalizer"]["type"] = "NFKC"; }, "'NFKC'"},
-      {[](Json& j) { j["pre_tokenizer"]["type"] = "Metaspace"; }, "'Metaspace'"},
-      {[](Json& j) { j["pre_tokenizer"] = nullptr; }, "'pre_tokenizer'"},
+      {[](Json& j) { j["normalizer"]["type"] = "Lowercase"; }, "'Lowercase'"},
+      {[](Json& j) { j["pre_tokenizer"]["type"] = "Whitespace"; }, "'Whitespace'"},
+      {[](Json& j) {
+         j["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", Json::array()}};
+       },
+       "an empty list"},
+      {[](Json& j) { j["pre_tokenizer"] = nullptr; }, "'decoder'"},
       {[](Json& j) { j["decoder"] = nullptr; }, "'decoder'"},
       {[](Json& j) { j["decoder"]["type"] = "WordPiece"; }, "'WordPiece'"},
       {[](Json& j) {
-         j["post_processor"] = {{"type", "TemplateProcessing"}};
+         j["post_processor"] = {{"type", "BertProcessing"}};
        },
-       "'TemplateProcessing'"},
+       "'BertProcessing'"},
       {[](Json& j) { j["version"] = "2.0"; }, "'2.0'"},
   };
   for (const auto& [change, named] : changes) {

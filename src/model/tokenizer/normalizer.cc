@@ -17,16 +17,17 @@ namespace {
 // below it changes (Unicode's NFC_Quick_Check).
 constexpr unsigned char kFirstLeadByte = 0xCC;
 
-// Longest canonical decomposition of one character, in characters (Unicode: 4), and some room.
-constexpr size_t kMaxDecomposed = 16;
+// Longest decomposition of one character, in characters (Unicode: 18, of U+FDFA), and some room.
+constexpr size_t kMaxDecomposed = 32;
 
 int CombiningClass(utf8proc_int32_t code) { return utf8proc_get_property(code)->combining_class; }
 
-void AppendDecomposed(char32_t code, std::vector<utf8proc_int32_t>* characters) {
+void AppendDecomposed(char32_t code, utf8proc_option_t options,
+                      std::vector<utf8proc_int32_t>* characters) {
   std::array<utf8proc_int32_t, kMaxDecomposed> buffer;
   int boundary_class = 0;
   const auto count = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(code), buffer.data(),
-                                             buffer.size(), UTF8PROC_DECOMPOSE, &boundary_class);
+                                             buffer.size(), options, &boundary_class);
   NPUMOE_CHECK(count > 0 && static_cast<size_t>(count) <= buffer.size());
   characters->insert(characters->end(), buffer.begin(), buffer.begin() + count);
 }
@@ -68,14 +69,8 @@ bool IsAsciiBeforeAscii(std::string_view text, size_t i) {
   return is_ascii(i) && i + 1 < text.size() && is_ascii(i + 1);
 }
 
-}  // namespace
-
-bool MayChangeInNfc(std::string_view text) {
-  return std::ranges::any_of(
-      text, [](char c) { return static_cast<unsigned char>(c) >= kFirstLeadByte; });
-}
-
-std::string Nfc(std::string_view text) {
+// `options`: how characters are decomposed.
+std::string Normalize(std::string_view text, utf8proc_option_t options) {
   std::string normalized;
   normalized.reserve(text.size());
   std::vector<utf8proc_int32_t> characters;
@@ -88,12 +83,29 @@ std::string Nfc(std::string_view text) {
     if (is_inert) {
       normalized.append(text.substr(i, step.bytes));
     } else {
-      AppendDecomposed(step.code, &characters);
+      AppendDecomposed(step.code, options, &characters);
     }
     i += step.bytes;
   }
   Flush(&characters, &normalized);
   return normalized;
+}
+
+}  // namespace
+
+bool MayChangeInNfc(std::string_view text) {
+  return std::ranges::any_of(
+      text, [](char c) { return static_cast<unsigned char>(c) >= kFirstLeadByte; });
+}
+
+bool MayChangeInNfkc(std::string_view text) {
+  return std::ranges::any_of(text, [](char c) { return static_cast<unsigned char>(c) >= 0x80; });
+}
+
+std::string Nfc(std::string_view text) { return Normalize(text, UTF8PROC_DECOMPOSE); }
+
+std::string Nfkc(std::string_view text) {
+  return Normalize(text, static_cast<utf8proc_option_t>(UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT));
 }
 
 }  // namespace npumoe

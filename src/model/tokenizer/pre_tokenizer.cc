@@ -1,5 +1,9 @@
 #include "model/tokenizer/pre_tokenizer.h"
 
+#include <algorithm>
+
+#include "model/tokenizer/normalizer_pipeline.h"
+
 namespace npumoe {
 namespace {
 
@@ -24,7 +28,12 @@ Result<PreTokenizer> PreTokenizer::Build(const std::vector<PreTokenizerStep>& st
       pre_tokenizer.patterns_.push_back(std::move(pattern));
       continue;
     }
+    if (const auto* metaspace = std::get_if<MetaspaceStep>(&step)) {
+      pre_tokenizer.metaspace_ = *metaspace;
+      continue;
+    }
     const auto& byte_level = std::get<ByteLevelStep>(step);
+    pre_tokenizer.is_byte_level_ = true;
     pre_tokenizer.add_prefix_space_ = byte_level.add_prefix_space;
     pre_tokenizer.patterns_before_space_ = pre_tokenizer.patterns_.size();
     if (byte_level.use_regex) {
@@ -35,10 +44,29 @@ Result<PreTokenizer> PreTokenizer::Build(const std::vector<PreTokenizerStep>& st
   return pre_tokenizer;
 }
 
-Status PreTokenizer::Split(std::string_view text, PatternWorkspace* workspace,
+Status PreTokenizer::Split(std::string_view text, TextPlace place, PatternWorkspace* workspace,
                            const PieceSink& sink) const {
   if (text.empty()) return OkStatus();
-  return RunFrom(0, text, workspace, sink);
+  if (metaspace_) return Metaspace(text, place, sink);
+  return is_byte_level_ ? RunFrom(0, text, workspace, sink) : sink(text);
+}
+
+Status PreTokenizer::Metaspace(std::string_view text, TextPlace place,
+                               const PieceSink& sink) const {
+  using Prepend = MetaspaceStep::Prepend;
+  const std::string& space = metaspace_->replacement;
+  std::string replaced = ReplaceAll(text, " ", space);
+  const bool prepends = metaspace_->prepend == Prepend::kAlways ||
+                        (metaspace_->prepend == Prepend::kFirst && place == TextPlace::kBegin);
+  if (prepends && !replaced.starts_with(space)) replaced.insert(0, space);
+  if (!metaspace_->split) return sink(replaced);
+  std::string_view rest = replaced;
+  while (!rest.empty()) {
+    const size_t end = std::min(rest.find(space, 1), rest.size());
+    NPUMOE_RETURN_IF_ERROR(sink(rest.substr(0, end)));
+    rest.remove_prefix(end);
+  }
+  return OkStatus();
 }
 
 Status PreTokenizer::RunFrom(size_t index, std::string_view text, PatternWorkspace* workspace,

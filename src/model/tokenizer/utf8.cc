@@ -6,8 +6,6 @@
 namespace npumoe {
 namespace {
 
-constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
-
 // Length of the character that `lead` announces and the range its second byte must lie in
 // (Unicode 15, table 3-7); bytes = 0: no character begins so.
 struct LeadByte {
@@ -93,7 +91,7 @@ std::string ReplaceInvalidUtf8(std::string_view bytes) {
   text.reserve(bytes.size());
   for (size_t i = 0; i < bytes.size();) {
     const Utf8Step step = ReadUtf8(bytes, i);
-    text.append(step.valid ? bytes.substr(i, step.bytes) : kReplacement);
+    text.append(step.valid ? bytes.substr(i, step.bytes) : kReplacementCharacter);
     i += step.bytes;
   }
   return text;

@@ -9,6 +9,9 @@
 
 namespace npumoe {
 
+// U+FFFD, which stands for broken bytes.
+inline constexpr std::string_view kReplacementCharacter = "\xEF\xBF\xBD";
+
 // What stands at one position: a whole character, or the longest run of bytes that could still
 // have begun one (Unicode 15, section 3.9, "maximal subpart"; Rust's from_utf8_lossy agrees).
 struct Utf8Step {

@@ -3,14 +3,11 @@
 #include <algorithm>
 
 #include "model/tokenizer/byte_level.h"
+#include "model/tokenizer/normalizer_pipeline.h"
+#include "model/tokenizer/symbol_table.h"
 
 namespace npumoe {
 namespace {
-
-// As the reference decodes: through the alphabet when every character is of it, else as it is.
-std::string DecodedBytes(const std::string& spelling) {
-  return BytesOfSpelling(spelling).value_or(spelling);
-}
 
 int32_t LargestId(const TokenizerSpec& spec) {
   int32_t largest = -1;
@@ -29,22 +26,24 @@ Result<Vocabulary> Vocabulary::Build(const TokenizerSpec& spec,
   vocabulary.bytes_.resize(size);
   vocabulary.taken_.resize(size);
   vocabulary.special_.resize(size);
-  NPUMOE_RETURN_IF_ERROR(vocabulary.AddModelTokens(spec.bpe, name));
+  vocabulary.is_byte_.resize(size);
+  NPUMOE_RETURN_IF_ERROR(vocabulary.AddModelTokens(spec, name));
   NPUMOE_RETURN_IF_ERROR(vocabulary.AddAddedTokens(spec, decoded_contents, name));
   return vocabulary;
 }
 
-Status Vocabulary::AddModelTokens(const BpeSpec& bpe, const std::string& name) {
+Status Vocabulary::AddModelTokens(const TokenizerSpec& spec, const std::string& name) {
+  const BpeSpec& bpe = spec.bpe;
   ids_.reserve(bpe.vocabulary.size());
   for (const auto& [spelling, id] : bpe.vocabulary) {
     const size_t index = static_cast<size_t>(id);
     if (taken_[index]) {
-      return InvalidInput(name + ": field 'model.vocab': two tokens have the id " +
+      return InvalidInput(name + ": field '" + bpe.vocabulary_field + "': two tokens have the id " +
                           std::to_string(id) + " (one is '" + spelling +
                           "'); each token needs an id of its own");
     }
     taken_[index] = true;
-    bytes_[index] = DecodedBytes(spelling);
+    SetBytes(id, spelling, spec.decoder);
     ids_.emplace(spelling, id);
   }
   return OkStatus();
@@ -69,9 +68,26 @@ Status Vocabulary::AddAddedTokens(const TokenizerSpec& spec,
     }
     taken_[index] = true;
     special_[index] = special_[index] || token.special;
-    bytes_[index] = DecodedBytes(decoded_contents[i]);
+    SetBytes(token.id, decoded_contents[i], spec.decoder);
   }
   return OkStatus();
+}
+
+// As the reference decodes: through the byte-level alphabet when every character is of it, else as
+// it is; or by the replacements and the byte fallback of the decoder.
+void Vocabulary::SetBytes(int32_t id, const std::string& spelling, const DecoderSpec& decoder) {
+  std::string& bytes = bytes_[static_cast<size_t>(id)];
+  if (decoder.kind == DecoderSpec::Kind::kByteLevel) {
+    bytes = BytesOfSpelling(spelling).value_or(spelling);
+    return;
+  }
+  bytes = spelling;
+  for (const ReplaceNormalizer& replacement : decoder.replacements) {
+    bytes = ReplaceAll(bytes, replacement.pattern, replacement.content);
+  }
+  const int byte = decoder.byte_fallback ? ByteOfFallbackToken(bytes) : -1;
+  is_byte_[static_cast<size_t>(id)] = byte >= 0;
+  if (byte >= 0) bytes = std::string(1, static_cast<char>(byte));
 }
 
 std::optional<int32_t> Vocabulary::Find(std::string_view spelling) const {

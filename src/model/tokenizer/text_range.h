@@ -1,0 +1,13 @@
+#pragma once
+
+#include <cstddef>
+
+namespace npumoe {
+
+// Bytes [begin, end) of a text.
+struct TextRange {
+  size_t begin = 0;
+  size_t end = 0;
+};
+
+}  // namespace npumoe
