@@ -1,5 +1,5 @@
 // The tokenizer against the reference: ids and texts that the `tokenizers` package and ggml
-// produced, for three vocabularies.
+// produced, for vocabularies of every kind.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -8,7 +8,10 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "model/gguf/gguf_file.h"
+#include "model/gguf/gguf_tokenizer.h"
 #include "model/tokenizer.h"
+#include "model/tokenizer/shared_test_data.h"
 #include "model/tokenizer/split_pattern.h"
 
 namespace npumoe {
@@ -17,26 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 
 const fs::path kSource = NPUMOE_SOURCE_DIR;
-const fs::path kShared = kSource / "../shared/data/tokenizers";
-
-bool IsRequired() {
-  const char* ci = std::getenv("CI");
-  return ci != nullptr && std::string(ci) == "true";
-}
-
-// Data outside of the checkout may be absent, but not where the project is judged.
-#define NPUMOE_NEEDS(path)                                                        \
-  do {                                                                            \
-    if (!fs::exists(path) && IsRequired()) FAIL() << (path) << " is absent";      \
-    if (!fs::exists(path)) GTEST_SKIP() << (path) << " is absent, nothing to do"; \
-  } while (false)
-
-std::string ReadAll(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::stringstream contents;
-  contents << file.rdbuf();
-  return contents.str();
-}
+const fs::path& kShared = SharedTokenizers();
 
 std::shared_ptr<const Tokenizer> LoadOrDie(const fs::path& path) {
   auto tokenizer = Tokenizer::Load(path);
@@ -45,9 +29,8 @@ std::shared_ptr<const Tokenizer> LoadOrDie(const fs::path& path) {
 }
 
 // Every line: {"text", "ids", "decoded"}, special tokens parsed.
-void ExpectVectorsEqual(const fs::path& tokenizer_path, const fs::path& vectors_path,
-                        size_t expected_lines) {
-  const auto tokenizer = LoadOrDie(tokenizer_path);
+void ExpectVectorsEqual(const std::shared_ptr<const Tokenizer>& tokenizer,
+                        const fs::path& vectors_path, size_t expected_lines) {
   ASSERT_NE(tokenizer, nullptr);
   std::ifstream vectors(vectors_path);
   size_t lines = 0;
@@ -65,19 +48,53 @@ void ExpectVectorsEqual(const fs::path& tokenizer_path, const fs::path& vectors_
 }
 
 TEST(TokenizerReference, DemoVocabularyGivesTheReferencesIdsAndTexts) {
-  ExpectVectorsEqual(kSource / "models/demo/tokenizer.json",
+  ExpectVectorsEqual(LoadOrDie(kSource / "models/demo/tokenizer.json"),
                      kSource / "tests/data/tokenizer/demo.vectors.jsonl", 64);
 }
 
 TEST(TokenizerReference, Qwen3GivesTheReferencesIdsAndTexts) {
   NPUMOE_NEEDS(kShared / "Qwen3.vectors.jsonl");
-  ExpectVectorsEqual(kShared / "Qwen3.tokenizer.json", kShared / "Qwen3.vectors.jsonl", 160);
+  ExpectVectorsEqual(LoadOrDie(kShared / "Qwen3.tokenizer.json"), kShared / "Qwen3.vectors.jsonl",
+                     160);
 }
 
 TEST(TokenizerReference, OlmoGivesTheReferencesIdsAndTexts) {
   NPUMOE_NEEDS(kShared / "OLMo.vectors.jsonl");
-  ExpectVectorsEqual(kShared / "allenai_gpt-neox-olmo-dolma-v1_5.tokenizer.json",
+  ExpectVectorsEqual(LoadOrDie(kShared / "allenai_gpt-neox-olmo-dolma-v1_5.tokenizer.json"),
                      kShared / "OLMo.vectors.jsonl", 160);
+}
+
+TEST(TokenizerReference, GptOssGivesTheReferencesIdsAndTexts) {
+  NPUMOE_NEEDS(kShared / "gpt-oss.vectors.jsonl");
+  const auto json = ReadXz(kShared / "gpt-oss.tokenizer.json.xz");
+  if (!json) GTEST_SKIP() << "xz is not installed, nothing to do";
+  const auto tokenizer = Tokenizer::FromJson(*json, "gpt-oss");
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status().message();
+  ExpectVectorsEqual(*tokenizer, kShared / "gpt-oss.vectors.jsonl", 160);
+}
+
+TEST(TokenizerReference, Phi3GivesTheReferencesIdsAndTexts) {
+  NPUMOE_NEEDS(kShared / "Phi-3.vectors.jsonl");
+  ExpectVectorsEqual(LoadOrDie(kShared / "Phi-3.derived.tokenizer.json"),
+                     kShared / "Phi-3.vectors.jsonl", 160);
+}
+
+std::shared_ptr<const Tokenizer> LoadGgufOrDie(const fs::path& path) {
+  const auto file = GgufFile::Open(path);
+  EXPECT_TRUE(file.ok()) << file.status().message();
+  if (!file.ok()) return nullptr;
+  const auto vocabulary = ReadGgufVocabulary(file->metadata());
+  EXPECT_TRUE(vocabulary.ok() && vocabulary->has_value());
+  if (!vocabulary.ok() || !vocabulary->has_value()) return nullptr;
+  auto tokenizer = Tokenizer::FromGguf(**vocabulary, path.string());
+  EXPECT_TRUE(tokenizer.ok()) << tokenizer.status().message();
+  return tokenizer.ok() ? *tokenizer : nullptr;
+}
+
+TEST(TokenizerReference, Phi3FromGgufGivesTheReferencesIdsAndTextsToo) {
+  NPUMOE_NEEDS(kShared / "ggml-vocab-phi-3.gguf");
+  ExpectVectorsEqual(LoadGgufOrDie(kShared / "ggml-vocab-phi-3.gguf"),
+                     kShared / "Phi-3.vectors.jsonl", 160);
 }
 
 // The demo's tokenizer.json with the fields that a line of variants.jsonl changes.
@@ -150,14 +167,12 @@ std::vector<std::string> SplitCases(const std::string& text) {
   return cases;
 }
 
-TEST(TokenizerReference, Qwen3GivesTheIdsOfGgmlsPairs) {
-  const fs::path pairs = kShared / "ggml-vocab-qwen2.gguf.inp";
-  NPUMOE_NEEDS(pairs);
-  const auto tokenizer = LoadOrDie(kShared / "Qwen3.tokenizer.json");
+// `pairs`: NAME.inp with texts, NAME.out with their ids, no special tokens.
+void ExpectPairsEqual(const std::shared_ptr<const Tokenizer>& tokenizer, const std::string& pairs) {
   ASSERT_NE(tokenizer, nullptr);
-  std::ifstream expected(kShared / "ggml-vocab-qwen2.gguf.out");
+  std::ifstream expected(kShared / (pairs + ".out"));
   size_t count = 0;
-  for (const std::string& text : SplitCases(ReadAll(pairs))) {
+  for (const std::string& text : SplitCases(ReadAll(kShared / (pairs + ".inp")))) {
     std::string line;
     if (!std::getline(expected, line)) break;  // the last separator ends the file
     std::istringstream numbers(line);
@@ -169,6 +184,27 @@ TEST(TokenizerReference, Qwen3GivesTheIdsOfGgmlsPairs) {
   }
   EXPECT_EQ(count, 46u);
 }
+
+TEST(TokenizerReference, Qwen3GivesTheIdsOfGgmlsPairs) {
+  NPUMOE_NEEDS(kShared / "ggml-vocab-qwen2.gguf.inp");
+  ExpectPairsEqual(LoadOrDie(kShared / "Qwen3.tokenizer.json"), "ggml-vocab-qwen2.gguf");
+}
+
+TEST(TokenizerReference, Phi3GivesTheIdsOfGgmlsPairs) {
+  NPUMOE_NEEDS(kShared / "Phi-3.derived.tokenizer.json");
+  ExpectPairsEqual(LoadOrDie(kShared / "Phi-3.derived.tokenizer.json"), "ggml-vocab-phi-3.gguf");
+}
+
+class GgufPairs : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(GgufPairs, GiveTheIdsOfGgml) {
+  NPUMOE_NEEDS(kShared / GetParam());
+  ExpectPairsEqual(LoadGgufOrDie(kShared / GetParam()), GetParam());
+}
+
+INSTANTIATE_TEST_SUITE_P(Vocabularies, GgufPairs,
+                         ::testing::Values("ggml-vocab-phi-3.gguf", "ggml-vocab-gpt-2.gguf",
+                                           "ggml-vocab-deepseek-llm.gguf"));
 
 }  // namespace
 }  // namespace npumoe
