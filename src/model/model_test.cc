@@ -251,10 +251,16 @@ TEST(ModelFolder, HoldsAReferenceModelInShardsWithADenseLayerAndBiases) {
   EXPECT_EQ((*model)->weights.layers[3].attention.o_bias.shape, Shape({64}));
 }
 
-TEST(ModelFolder, IsRefusedWithScaledRotaryPositions) {
-  const fs::path folder = SharedData("goldens/qwen3-moe-yarn");
+TEST(ModelFolder, HoldsAReferenceModelWithFusedExpertsOfWhichCopiesLive) {
+  const fs::path folder = SharedData("goldens/gpt-oss");
   NPUMOE_NEEDS_DATA(folder);
-  EXPECT_CONTAINS(LoadModel(folder).status().message(), "rope_");
+  const auto model = LoadModel(folder);
+  ASSERT_TRUE(model.ok()) << model.status().message();
+  const FfnWeights& expert = (*model)->weights.layers[3].experts[7];
+  EXPECT_EQ(expert.gate.shape, Shape({64, 64}));
+  EXPECT_EQ(expert.down_bias.shape, Shape({64}));
+  // Of each expert gate, up, down and two of the biases, and the file itself.
+  EXPECT_EQ((*model)->weights.storage.size(), 4u * 8 * 5 + 1);
 }
 
 }  // namespace

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "model/weight_binding.h"
+
 namespace npumoe {
 namespace {
 
@@ -105,10 +107,45 @@ TEST(SyntheticModel, HasTheLayerShapeOfThePublishedModel) {
   EXPECT_EQ(config.TotalParameters(), 30'532'122'624);
 }
 
+TEST(SyntheticModel, HasEveryTensorOfEveryFamily) {
+  for (const ModelFamily* family : AllFamilies()) {
+    const ModelConfig config = SmallConfigOf(family->model_type).value();
+    const auto model = MakeSyntheticModel({.config = config});
+    ASSERT_TRUE(model.ok()) << model.status().message();
+    const auto check = [&](const ExpectedTensor& tensor) {
+      const TensorView* placed = PlacedTensor(tensor, (*model)->weights);
+      EXPECT_EQ(placed != nullptr, tensor.required || tensor.role == TensorRole::kLmHead)
+          << tensor.name;
+      return OkStatus();
+    };
+    EXPECT_TRUE(ForEachExpectedTensor(*family, config, check).ok());
+  }
+}
+
+TEST(SyntheticModel, HasOnesInEveryNormAndSmallBiases) {
+  const ModelConfig latent_config = SmallConfigOf("deepseek_v2").value();
+  const auto latent = MakeSyntheticModel({.config = latent_config, .dtype = DType::kF32}).value();
+  const LatentAttentionWeights& attention = latent->weights.layers[0].attention.latent;
+  EXPECT_EQ(Element(attention.q_a_norm, 3), 1.0f);
+  EXPECT_EQ(Element(attention.kv_a_norm, 3), 1.0f);
+  const ModelConfig phi_config = SmallConfigOf("phimoe").value();
+  const auto phi = MakeSyntheticModel({.config = phi_config, .dtype = DType::kF32}).value();
+  EXPECT_EQ(Element(phi->weights.layers[0].ffn_norm, 3), 1.0f);
+  EXPECT_LE(std::abs(Element(phi->weights.layers[0].ffn_norm_bias, 3)), 0.1f);
+}
+
 TEST(BytesPerWeight, AreThoseOfTheExpertsType) {
   EXPECT_EQ(BytesPerWeight(*Make(DType::kF32, 1)), 4);
   EXPECT_EQ(BytesPerWeight(*Make(DType::kF16, 1)), 2);
   EXPECT_EQ(BytesPerWeight(*Make(DType::kBF16, 1)), 2);
+}
+
+TEST(BytesPerWeight, CountTheScalesOfQuantisedBlocks) {
+  Model quantised = *Make(DType::kBF16, 1);
+  quantised.weights.layers[0].experts[0].gate.dtype = DType::kQ4_0;
+  EXPECT_EQ(BytesPerWeight(quantised), 18.0 / 32);
+  quantised.weights.layers[0].experts[0].gate.dtype = DType::kMXFP4;
+  EXPECT_EQ(BytesPerWeight(quantised), 17.0 / 32);
 }
 
 TEST(BytesPerWeight, LookAtExpertsEvenWhereOtherWeightsHaveAnotherType) {

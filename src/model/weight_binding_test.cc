@@ -140,6 +140,40 @@ TEST(WeightBinding, ToleratesBuffersThatFollowFromTheConfig) {
   EXPECT_EQ(Refusal(tensors), "bound");
 }
 
+TEST(WeightBinding, FindsARouterUnderItsNewerName) {
+  const ModelConfig config = SmallConfigOf("mixtral").value();
+  auto tensors = AllTensors(config);
+  const auto renamed = tensors.extract("model.layers.1.block_sparse_moe.gate.weight");
+  tensors["model.layers.1.mlp.gate.weight"] = renamed.mapped();
+  const auto weights = Bind(config, tensors);
+  ASSERT_TRUE(weights.ok()) << weights.status().message();
+  EXPECT_FALSE(weights->layers[1].router.empty());
+}
+
+TEST(WeightBinding, RefusesARouterUnderBothNames) {
+  const ModelConfig config = SmallConfigOf("mixtral").value();
+  auto tensors = AllTensors(config);
+  const std::string newer = "model.layers.1.mlp.gate.weight";
+  tensors[newer] = tensors["model.layers.1.block_sparse_moe.gate.weight"];
+  EXPECT_CONTAINS(Bind(config, tensors).status().message(), newer);
+}
+
+TEST(WeightBinding, NamesTheFusedTensorWhereAnExpertIsMissing) {
+  const ModelConfig config = SmallConfigOf("granitemoe").value();
+  auto tensors = AllTensors(config);
+  std::erase_if(tensors, [](const auto& entry) {
+    return entry.first.find("down_proj") != std::string::npos;
+  });
+  EXPECT_CONTAINS(Bind(config, tensors).status().message(),
+                  "'model.layers.0.block_sparse_moe.output_linear.weight' for all experts");
+}
+
+TEST(WeightBinding, RefusesFusedExpertsBesideSingleOnes) {
+  auto tensors = AllTensors(SmallConfig());
+  tensors["model.layers.0.mlp.experts.down_proj"] = {DType::kBF16, {3, 8, 5}, &kAnyByte};
+  EXPECT_CONTAINS(Refusal(tensors), "'model.layers.0.mlp.experts.down_proj'");
+}
+
 TEST(WeightBinding, AllocatesNothingForExpertsThatAConfigOnlyClaims) {
   ModelConfig config = SmallConfig();
   const auto tensors = AllTensors(config);
