@@ -1,6 +1,5 @@
 #include "base/quantized_block.h"
 
-#include <bit>
 #include <cstddef>
 
 #include "base/check.h"
@@ -140,12 +139,6 @@ void PackRunFactors(const RunFactors& factors, uint8_t* packed) {
     packed[4 + i] = static_cast<uint8_t>((minima[i] & 63) | (minima[4 + i] >> 4 << 6));
     packed[8 + i] = static_cast<uint8_t>((scales[4 + i] & 15) | (minima[4 + i] & 15) << 4);
   }
-}
-
-float HalfScaleOfE8M0(uint8_t exponent) {
-  // Below 2^-126 floats are subnormal: 2^-128 and 2^-127 are single bits of the fraction.
-  if (exponent < 2) return std::bit_cast<float>(uint32_t{0x00200000} << exponent);
-  return std::bit_cast<float>(static_cast<uint32_t>(exponent - 1) << 23);
 }
 
 }  // namespace npumoe

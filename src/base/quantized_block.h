@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -34,6 +35,11 @@ void PackRunFactors(const RunFactors& factors, uint8_t* packed);
 // all factors are integers and the product is the value.
 inline constexpr std::array<int8_t, 16> kTwiceE2M1 = {0, 1,  2,  3,  4,  6,  8,  12,
                                                       0, -1, -2, -3, -4, -6, -8, -12};
-float HalfScaleOfE8M0(uint8_t exponent);  // 2^(exponent - 128), also of 255
+// 2^(exponent - 128), also of 255. Below 2^-126 floats are subnormal: 2^-128 and 2^-127 are single
+// bits of the fraction.
+constexpr float HalfScaleOfE8M0(int exponent) {
+  const auto e = static_cast<uint32_t>(exponent);
+  return std::bit_cast<float>(e < 2 ? uint32_t{0x00200000} << e : (e - 1) << 23);
+}
 
 }  // namespace npumoe

@@ -26,32 +26,58 @@ inline constexpr int kStreams = 2 * kWeightRows;
 // How far ahead the streams are fetched.
 inline constexpr int64_t kQuantizedAheadBytes = 1024;
 
-// sum += x * values of a block from run kRun on.
+// sum += x * values of a step of a block, from run kRun on.
 template <class Blocks, int kRun = 0>
-HWY_INLINE void AccumulateRuns(const uint8_t* block, const typename Blocks::Scales& scales,
-                               const float* x, V& sum) {
+HWY_INLINE void AccumulateStep(const uint8_t* block, const typename Blocks::Scales& scales,
+                               int step, const float* x, V& sum) {
   V values[blocks::kRunVectors];
-  Blocks::template Decode<kRun>(block, scales, values);
+  Blocks::template Decode<kRun>(block, scales, step, values);
   HWY_UNROLL(8)
   for (int i = 0; i < blocks::kRunVectors; ++i) {
     sum = hn::MulAdd(hn::LoadU(D(), x + i * kLanes), values[i], sum);
   }
-  if constexpr (kRun + 1 < Blocks::kRuns) {
-    AccumulateRuns<Blocks, kRun + 1>(block, scales, x + blocks::kRunElements, sum);
+  if constexpr (kRun + 1 < Blocks::kStepRuns) {
+    AccumulateStep<Blocks, kRun + 1>(block, scales, step, x + blocks::kRunElements, sum);
   }
 }
 
-// One step of all streams: a block of each.
+// The next block of every stream, step by step, so that the streams share the activations in
+// registers.
 template <class Blocks>
-HWY_INLINE void AccumulateBlocks(const uint8_t* const (&w)[kStreams], int64_t offset,
-                                 const float* x, V (&sums)[kStreams]) {
-  HWY_UNROLL(8)
-  for (int j = 0; j < kStreams; ++j) {
-    const uint8_t* block = w[j] + offset;
-    for (int line = 0; line < Blocks::kBytes; line += 64) {
-      __builtin_prefetch(block + line + kQuantizedAheadBytes);
+HWY_INLINE void AccumulateSteps(const uint8_t* const (&w)[kStreams], int64_t offset, const float* x,
+                                V (&sums)[kStreams]) {
+  if constexpr (Blocks::kSteps == 1) {
+    HWY_UNROLL(8)
+    for (int j = 0; j < kStreams; ++j) {
+      AccumulateStep<Blocks>(w[j] + offset, Blocks::Open(w[j] + offset), 0, x, sums[j]);
     }
-    AccumulateRuns<Blocks>(block, Blocks::Open(block), x, sums[j]);
+  } else {
+    typename Blocks::Scales scales[kStreams];
+    for (int j = 0; j < kStreams; ++j) scales[j] = Blocks::Open(w[j] + offset);
+    for (int step = 0; step < Blocks::kSteps; ++step) {
+      HWY_UNROLL(8)
+      for (int j = 0; j < kStreams; ++j) {
+        AccumulateStep<Blocks>(w[j] + offset, scales[j], step, x, sums[j]);
+      }
+      x += Blocks::kStepRuns * blocks::kRunElements;
+    }
+  }
+}
+
+// `count` blocks of every stream.
+template <class Blocks>
+HWY_INLINE void AccumulateBlocks(const uint8_t* const (&w)[kStreams], int64_t offset, int64_t count,
+                                 const float* x, V (&sums)[kStreams]) {
+  for (int64_t i = 0; i < count; ++i) {
+    HWY_UNROLL(8)
+    for (int j = 0; j < kStreams; ++j) {
+      for (int line = 0; line < Blocks::kBytes; line += 64) {
+        __builtin_prefetch(w[j] + offset + line + kQuantizedAheadBytes);
+      }
+    }
+    AccumulateSteps<Blocks>(w, offset, x, sums);
+    offset += Blocks::kBytes;
+    x += blocks::kElementsOf<Blocks>;
   }
 }
 
@@ -69,8 +95,8 @@ struct QuantizedRowProduct {
   }
 
   template <class Blocks>
-  HWY_INLINE void MultiplyRows(const int64_t (&n)[kStreams]) const {
-    constexpr int64_t kElements = Blocks::kRuns * blocks::kRunElements;
+  HWY_NOINLINE void MultiplyRows(const int64_t (&n)[kStreams]) const {
+    constexpr int64_t kElements = blocks::kElementsOf<Blocks>;
     const int64_t row_bytes = p.in.columns / kElements * Blocks::kBytes;
     const uint8_t* w[kStreams];
     float results[kStreams];
@@ -83,9 +109,9 @@ struct QuantizedRowProduct {
       const int64_t end = std::min(k + kColumnsPerBlock, p.in.columns);
       V sums[kStreams];
       for (V& sum : sums) sum = hn::Zero(D());
-      for (int64_t at = k; at < end; at += kElements, offset += Blocks::kBytes) {
-        AccumulateBlocks<Blocks>(w, offset, p.in.data + at, sums);
-      }
+      const int64_t count = (end - k) / kElements;
+      AccumulateBlocks<Blocks>(w, offset, count, p.in.data + k, sums);
+      offset += count * Blocks::kBytes;
       AddSums(sums, k == 0 && p.bias == nullptr, results);
     }
     for (int j = 0; j < kStreams; ++j) p.out.data[n[j] - p.begin] = results[j];

@@ -1,8 +1,8 @@
 // Quantised blocks as vectors of fp32, 32 values at a time ("a run"), in their natural order. A
-// struct per type says
-//   kRuns, kBytes   of a block
+// block is kSteps steps of kStepRuns runs; a struct per type says
+//   kBytes          of a block
 //   Scales, Open    what a block's scales become once for all its runs
-//   Decode<run>     the values of a run
+//   Decode<run>     the values of a run of a step
 // Values have the bits that base/quantized_block.h gives (payloads of NaN apart): scale times
 // integer is exact in fp32, so multiplying and adding in one step rounds as in two.
 #if defined(NPUMOE_KERNELS_QUANTIZE_BLOCKS_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -12,6 +12,7 @@
 #define NPUMOE_KERNELS_QUANTIZE_BLOCKS_INL_H_
 #endif
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -78,11 +79,11 @@ HWY_INLINE VI NibblesOfBlock(const uint8_t* p, int i) {
   return i * kLanes < 16 ? Bits(bytes, 15) : hn::ShiftRight<4>(bytes);
 }
 
-// Vector i of the nibbles of a run of a K type: two runs share 32 bytes, low nibbles first.
-template <int kRun>
-HWY_INLINE VI NibblesOfRun(const uint8_t* p, int i) {
-  const VI bytes = Bytes(p + kRun / 2 * kRunElements + i * kLanes);
-  return kRun % 2 == 0 ? Bits(bytes, 15) : hn::ShiftRight<4>(bytes);
+// Vector i of the low (0) or the high (1) nibbles of 32 bytes.
+template <int kHigh>
+HWY_INLINE VI NibblesOfPair(const uint8_t* p, int i) {
+  const VI bytes = Bytes(p + i * kLanes);
+  return kHigh == 0 ? Bits(bytes, 15) : hn::ShiftRight<4>(bytes);
 }
 
 // Vector i of 32 bits, each moved to the place above a nibble.
@@ -145,58 +146,70 @@ struct E2M1 {
 };
 #endif
 
-struct Q8_0Blocks {
-  static constexpr int kRuns = 1, kBytes = 34;
+// What the types with blocks of 32 values share.
+template <int kSize>
+struct SmallBlocks {
+  static constexpr int kBytes = kSize, kSteps = 1, kStepRuns = 1;
+};
+
+struct Q8_0Blocks : SmallBlocks<34> {
   using Scales = V;
   static HWY_INLINE Scales Open(const uint8_t* block) { return Half(block); }
   template <int kRun>
-  static HWY_INLINE void Decode(const uint8_t* block, const Scales& d, V (&out)[kRunVectors]) {
+  static HWY_INLINE void Decode(const uint8_t* block, const Scales& d, int /*step*/,
+                                V (&out)[kRunVectors]) {
     for (int i = 0; i < kRunVectors; ++i) {
       out[i] = hn::Mul(Float(SignedBytes(block + 2 + i * kLanes)), d);
     }
   }
 };
 
-struct Q4_0Blocks {
-  static constexpr int kRuns = 1, kBytes = 18;
+struct Q4_0Blocks : SmallBlocks<18> {
   using Scales = Centered;
   static HWY_INLINE Scales Open(const uint8_t* block) { return Centered{Half(block)}; }
   template <int kRun>
-  static HWY_INLINE void Decode(const uint8_t* block, const Scales& d, V (&out)[kRunVectors]) {
+  static HWY_INLINE void Decode(const uint8_t* block, const Scales& d, int /*step*/,
+                                V (&out)[kRunVectors]) {
     for (int i = 0; i < kRunVectors; ++i) out[i] = d.At(NibblesOfBlock(block + 2, i));
   }
 };
 
-struct Q4_1Blocks {
-  static constexpr int kRuns = 1, kBytes = 20;
+struct Q4_1Blocks : SmallBlocks<20> {
   using Scales = Affine;
   static HWY_INLINE Scales Open(const uint8_t* block) {
     return Affine{Half(block), Half(block + 2)};
   }
   template <int kRun>
-  static HWY_INLINE void Decode(const uint8_t* block, const Scales& d, V (&out)[kRunVectors]) {
+  static HWY_INLINE void Decode(const uint8_t* block, const Scales& d, int /*step*/,
+                                V (&out)[kRunVectors]) {
     for (int i = 0; i < kRunVectors; ++i) out[i] = d.At(NibblesOfBlock(block + 4, i));
   }
 };
 
-struct MXFP4Blocks {
-  static constexpr int kRuns = 1, kBytes = 17;
+inline constexpr auto kHalfScales = [] {
+  std::array<float, 256> scales{};
+  for (int e = 0; e < 256; ++e) scales[static_cast<size_t>(e)] = HalfScaleOfE8M0(e);
+  return scales;
+}();
+
+struct MXFP4Blocks : SmallBlocks<17> {
   using Scales = E2M1;
   static HWY_INLINE Scales Open(const uint8_t* block) {
-    return E2M1{hn::Set(D(), HalfScaleOfE8M0(block[0]))};
+    return E2M1{hn::Set(D(), kHalfScales[block[0]])};
   }
   template <int kRun>
-  static HWY_INLINE void Decode(const uint8_t* block, const Scales& d, V (&out)[kRunVectors]) {
+  static HWY_INLINE void Decode(const uint8_t* block, const Scales& d, int /*step*/,
+                                V (&out)[kRunVectors]) {
     for (int i = 0; i < kRunVectors; ++i) out[i] = d.At(NibblesOfBlock(block + 1, i));
   }
 };
 
-struct Q5_0Blocks {
-  static constexpr int kRuns = 1, kBytes = 22;
+struct Q5_0Blocks : SmallBlocks<22> {
   using Scales = V;
   static HWY_INLINE Scales Open(const uint8_t* block) { return Half(block); }
   template <int kRun>
-  static HWY_INLINE void Decode(const uint8_t* block, const Scales& d, V (&out)[kRunVectors]) {
+  static HWY_INLINE void Decode(const uint8_t* block, const Scales& d, int /*step*/,
+                                V (&out)[kRunVectors]) {
     const uint32_t fifth = Word(block + 2);
     for (int i = 0; i < kRunVectors; ++i) {
       const VI q = hn::Or(NibblesOfBlock(block + 6, i), FifthBitsOfBlock(fifth, i));
@@ -205,14 +218,14 @@ struct Q5_0Blocks {
   }
 };
 
-struct Q5_1Blocks {
-  static constexpr int kRuns = 1, kBytes = 24;
+struct Q5_1Blocks : SmallBlocks<24> {
   struct Scales {
     V d, m;
   };
   static HWY_INLINE Scales Open(const uint8_t* block) { return {Half(block), Half(block + 2)}; }
   template <int kRun>
-  static HWY_INLINE void Decode(const uint8_t* block, const Scales& s, V (&out)[kRunVectors]) {
+  static HWY_INLINE void Decode(const uint8_t* block, const Scales& s, int /*step*/,
+                                V (&out)[kRunVectors]) {
     const uint32_t fifth = Word(block + 4);
     for (int i = 0; i < kRunVectors; ++i) {
       const VI q = hn::Or(NibblesOfBlock(block + 8, i), FifthBitsOfBlock(fifth, i));
@@ -246,35 +259,42 @@ HWY_INLINE RunScales OpenRuns(const uint8_t* block) {
   return out;
 }
 
+// Steps of Q4_K and Q5_K are the two runs that share 32 bytes of nibbles.
 struct Q4_KBlocks {
-  static constexpr int kRuns = 8, kBytes = 144;
+  static constexpr int kBytes = 144, kSteps = 4, kStepRuns = 2;
   using Scales = RunScales;
   static HWY_INLINE Scales Open(const uint8_t* block) { return OpenRuns(block); }
   template <int kRun>
-  static HWY_INLINE void Decode(const uint8_t* block, const Scales& s, V (&out)[kRunVectors]) {
-    const Affine values{s.Scale(kRun), s.Minimum(kRun)};
-    for (int i = 0; i < kRunVectors; ++i) out[i] = values.At(NibblesOfRun<kRun>(block + 16, i));
+  static HWY_INLINE void Decode(const uint8_t* block, const Scales& s, int step,
+                                V (&out)[kRunVectors]) {
+    const Affine values{s.Scale(2 * step + kRun), s.Minimum(2 * step + kRun)};
+    const uint8_t* nibbles = block + 16 + step * kRunElements;
+    for (int i = 0; i < kRunVectors; ++i) out[i] = values.At(NibblesOfPair<kRun>(nibbles, i));
   }
 };
 
 struct Q5_KBlocks {
-  static constexpr int kRuns = 8, kBytes = 176;
+  static constexpr int kBytes = 176, kSteps = 4, kStepRuns = 2;
   using Scales = RunScales;
   static HWY_INLINE Scales Open(const uint8_t* block) { return OpenRuns(block); }
   template <int kRun>
-  static HWY_INLINE void Decode(const uint8_t* block, const Scales& s, V (&out)[kRunVectors]) {
+  static HWY_INLINE void Decode(const uint8_t* block, const Scales& s, int step,
+                                V (&out)[kRunVectors]) {
+    const V scale = s.Scale(2 * step + kRun), minimum = s.Minimum(2 * step + kRun);
+    const uint8_t* nibbles = block + 48 + step * kRunElements;
+    const VI bit = hn::Set(DI(), 1 << (2 * step + kRun));
     for (int i = 0; i < kRunVectors; ++i) {
-      VI fifth = Bytes(block + 16 + i * kLanes);
-      if constexpr (kRun < 4) fifth = hn::ShiftLeft < kRun < 4 ? 4 - kRun : 0 > (fifth);
-      if constexpr (kRun > 4) fifth = hn::ShiftRight < kRun < 4 ? 0 : kRun - 4 > (fifth);
-      const VI q = hn::Or(NibblesOfRun<kRun>(block + 48, i), Bits(fifth, 16));
-      out[i] = hn::MulAdd(Float(q), s.Scale(kRun), s.Minimum(kRun));
+      const auto fifth = hn::TestBit(Bytes(block + 16 + i * kLanes), bit);
+      const VI q =
+          hn::Or(NibblesOfPair<kRun>(nibbles, i), hn::IfThenElseZero(fifth, hn::Set(DI(), 16)));
+      out[i] = hn::MulAdd(Float(q), scale, minimum);
     }
   }
 };
 
+// A step of Q6_K is half a block: four runs that share 32 bytes of upper pairs.
 struct Q6_KBlocks {
-  static constexpr int kRuns = 8, kBytes = 210;
+  static constexpr int kBytes = 210, kSteps = 2, kStepRuns = 4;
   struct Scales {
     HWY_ALIGN float values[16];
   };
@@ -287,22 +307,23 @@ struct Q6_KBlocks {
     return out;
   }
   template <int kRun>
-  static HWY_INLINE void Decode(const uint8_t* block, const Scales& s, V (&out)[kRunVectors]) {
-    constexpr int kHalf = kRun / 4, kQuarter = kRun % 4;
-    const uint8_t* low = block + kHalf * 64 + kQuarter % 2 * kRunElements;
-    const uint8_t* high = block + 128 + kHalf * kRunElements;
+  static HWY_INLINE void Decode(const uint8_t* block, const Scales& s, int step,
+                                V (&out)[kRunVectors]) {
+    const uint8_t* low = block + step * 64 + kRun % 2 * kRunElements;
+    const uint8_t* high = block + 128 + step * kRunElements;
     for (int i = 0; i < kRunVectors; ++i) {
-      const VI bytes = Bytes(low + i * kLanes);
-      const VI nibbles = kQuarter < 2 ? Bits(bytes, 15) : hn::ShiftRight<4>(bytes);
       VI pairs = Bytes(high + i * kLanes);
-      if constexpr (kQuarter < 2)
-        pairs = hn::ShiftLeft < kQuarter < 2 ? 4 - 2 * kQuarter : 0 > (pairs);
-      if constexpr (kQuarter == 3) pairs = hn::ShiftRight<2>(pairs);
-      const VI q = hn::Sub(hn::Or(nibbles, Bits(pairs, 0x30)), hn::Set(DI(), 32));
-      out[i] = hn::Mul(Float(q), hn::Set(D(), s.values[(kRun * kRunElements + i * kLanes) / 16]));
+      if constexpr (kRun < 2) pairs = hn::ShiftLeft < kRun < 2 ? 4 - 2 * kRun : 0 > (pairs);
+      if constexpr (kRun == 3) pairs = hn::ShiftRight<2>(pairs);
+      const VI q = hn::Or(NibblesOfPair<kRun / 2>(low, i), Bits(pairs, 0x30));
+      const float scale = s.values[step * 8 + (kRun * kRunElements + i * kLanes) / 16];
+      out[i] = hn::Mul(Float(hn::Sub(q, hn::Set(DI(), 32))), hn::Set(D(), scale));
     }
   }
 };
+
+template <class Blocks>
+inline constexpr int kElementsOf = Blocks::kSteps* Blocks::kStepRuns* kRunElements;
 
 // action.Run<Blocks>() with the struct of `dtype`, which is quantised.
 template <class Action>

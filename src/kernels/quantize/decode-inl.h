@@ -19,12 +19,13 @@ namespace HWY_NAMESPACE {
 namespace blocks {
 
 template <class Blocks, int kRun = 0>
-HWY_INLINE void StoreRuns(const uint8_t* block, const typename Blocks::Scales& scales, float* out) {
+HWY_INLINE void StoreStep(const uint8_t* block, const typename Blocks::Scales& scales, int step,
+                          float* out) {
   V values[kRunVectors];
-  Blocks::template Decode<kRun>(block, scales, values);
+  Blocks::template Decode<kRun>(block, scales, step, values);
   for (int i = 0; i < kRunVectors; ++i) hn::StoreU(values[i], D(), out + i * kLanes);
-  if constexpr (kRun + 1 < Blocks::kRuns) {
-    StoreRuns<Blocks, kRun + 1>(block, scales, out + kRunElements);
+  if constexpr (kRun + 1 < Blocks::kStepRuns) {
+    StoreStep<Blocks, kRun + 1>(block, scales, step, out + kRunElements);
   }
 }
 
@@ -35,10 +36,13 @@ struct DecodeAction {
 
   template <class Blocks>
   HWY_INLINE void Run() const {
-    constexpr size_t kElements = Blocks::kRuns * kRunElements;
+    constexpr size_t kElements = kElementsOf<Blocks>;
     const uint8_t* next = block;
     for (size_t i = 0; i < size; i += kElements, next += Blocks::kBytes) {
-      StoreRuns<Blocks>(next, Blocks::Open(next), out + i);
+      const typename Blocks::Scales scales = Blocks::Open(next);
+      for (int step = 0; step < Blocks::kSteps; ++step) {
+        StoreStep<Blocks>(next, scales, step, out + i + step * Blocks::kStepRuns * kRunElements);
+      }
     }
   }
 };
