@@ -20,6 +20,7 @@ using CommandBody = std::function<Status()>;
 
 void AddRunCommand(CLI::App& app, CommandBody& selected);
 void AddShowCommand(CLI::App& app, CommandBody& selected);
+void AddConvertCommand(CLI::App& app, CommandBody& selected);
 void AddTokenizeCommand(CLI::App& app, CommandBody& selected);
 void AddCalibrateCommand(CLI::App& app, CommandBody& selected);
 void AddPlanCommand(CLI::App& app, CommandBody& selected);

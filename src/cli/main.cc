@@ -21,10 +21,10 @@ constexpr int kExitInterrupted = 130;  // as shells report a process that SIGINT
 // environment must not compete with it.
 bool IsSetting(const std::string& name) {
   static const std::set<std::string> not_settings = {
-      "help",     "model",   "prompt",      "file",          "ids-file", "data",
-      "text",     "jsonl",   "path",        "out",           "merge",    "package",
-      "function", "inputs",  "calibration", "frontier",      "replay",   "json",
-      "plan",     "explain", "routing",     "replay-routing"};
+      "help",           "model",    "prompt", "file",  "ids-file", "data",     "text",
+      "jsonl",          "path",     "out",    "merge", "package",  "function", "inputs",
+      "calibration",    "frontier", "replay", "json",  "plan",     "explain",  "routing",
+      "replay-routing", "type",     "force"};
   return not_settings.count(name) == 0;
 }
 
@@ -79,6 +79,7 @@ int Main(int argc, char** argv) {
   CommandBody selected;
   AddRunCommand(app, selected);
   AddShowCommand(app, selected);
+  AddConvertCommand(app, selected);
   AddTokenizeCommand(app, selected);
   AddCalibrateCommand(app, selected);
   AddPlanCommand(app, selected);

@@ -1,0 +1,138 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "cli/convert_elements.h"
+#include "cli/convert_fused.h"
+#include "cli/convert_rows.h"
+#include "cli/convert_to_folder.h"
+#include "model/gguf/hub_config.h"
+
+namespace npumoe::cli {
+namespace {
+
+// Families whose published folders keep the experts of a layer in one tensor.
+constexpr std::array<std::string_view, 2> kFusedFamilies = {"granitemoe", "gpt_oss"};
+
+class FolderWriter {
+ public:
+  FolderWriter(const ConvertSource& source, const TypePolicy& policy, ConvertReport& report)
+      : source_(source),
+        policy_(policy),
+        report_(report),
+        form_(HubFormOf(source.config)),
+        family_(*FindFamily(source.config.family)),
+        is_fused_(std::ranges::find(kFusedFamilies, source.config.family) != kFusedFamilies.end()) {
+  }
+
+  Result<std::vector<OutputTensor>> Run() {
+    const auto add = [this](const ExpectedTensor& expected) -> Status {
+      const bool by_expert = ScopeOf(expected.role) == RoleScope::kExpert;
+      return by_expert && is_fused_ ? AddFused(expected) : AddSingle(expected);
+    };
+    NPUMOE_RETURN_IF_ERROR(ForEachExpectedTensor(family_, form_, add));
+    return std::move(tensors_);
+  }
+
+ private:
+  DType TypeOf(const ExpectedTensor& expected, DType found, bool may_be_mxfp4);
+  Status AddSingle(const ExpectedTensor& expected);
+  Status AddFused(const ExpectedTensor& expected);
+  // The published layout for parts of this type.
+  const FusedTensor* FusedFor(TensorRole role, DType dtype) const;
+
+  const ConvertSource& source_;
+  const TypePolicy& policy_;
+  ConvertReport& report_;
+  ModelConfig form_;
+  const ModelFamily& family_;
+  bool is_fused_;
+  std::vector<OutputTensor> tensors_;
+};
+
+// Safetensors hold no blocks, but for the MXFP4 of gpt_oss.
+DType FolderWriter::TypeOf(const ExpectedTensor& expected, DType found, bool may_be_mxfp4) {
+  const bool is_small = IsSmallRole(expected.role, expected.shape);
+  const bool wants = policy_.rule == TypeRule::kWanted && !is_small;
+  if (wants) return policy_.wanted;
+  if (!IsQuantized(found) || (found == DType::kMXFP4 && may_be_mxfp4)) return found;
+  report_.fallbacks.push_back(
+      {expected.name, found, DType::kBF16, "safetensors hold no blocks of this type"});
+  return DType::kBF16;
+}
+
+Status Write(const ConvertSource& source, const ExpectedTensor& expected, DType dtype,
+             bool reorder_rows, const ByteSink& sink) {
+  NPUMOE_ASSIGN_OR_RETURN(const auto found, source.find(expected));
+  NPUMOE_CHECK(found.has_value());
+  const std::string name = fmt::format("{}: tensor '{}'", source.path.string(), expected.name);
+  const auto convert = [&](const TensorView& view) {
+    return ConvertElements(view, dtype, name, sink);
+  };
+  if (!reorder_rows) return convert(found->view);
+  return VisitReorderedHeads(found->view, source.config.attention.head_dim, RopePairs::kHalves,
+                             convert);
+}
+
+Status FolderWriter::AddSingle(const ExpectedTensor& expected) {
+  NPUMOE_ASSIGN_OR_RETURN(const auto found, source_.find(expected));
+  if (!found) return OkStatus();
+  const DType dtype = TypeOf(expected, found->view.dtype, false);
+  const bool reorder = ChangesRows(expected.role, source_.config.rope.pairs, form_.rope.pairs);
+  const ConvertSource& source = source_;
+  tensors_.push_back({expected.name, dtype, expected.shape,
+                      [&source, expected, dtype, reorder](const ByteSink& sink) {
+                        return Write(source, expected, dtype, reorder, sink);
+                      }});
+  return OkStatus();
+}
+
+const FusedTensor* FolderWriter::FusedFor(TensorRole role, DType dtype) const {
+  for (const FusedTensor& fused : family_.fused) {
+    if (fused.roles[0] != role) continue;
+    if ((fused.encoding == FusedEncoding::kMxfp4) == (dtype == DType::kMXFP4)) return &fused;
+  }
+  return nullptr;
+}
+
+// Called for every expert and role; writes a layer's tensor when its first role comes.
+Status FolderWriter::AddFused(const ExpectedTensor& expected) {
+  if (expected.expert > 0) return OkStatus();
+  NPUMOE_ASSIGN_OR_RETURN(const auto found, source_.find(expected));
+  NPUMOE_CHECK(found.has_value());
+  const bool has_mxfp4 = FusedFor(expected.role, DType::kMXFP4) != nullptr;
+  const DType dtype = TypeOf(expected, found->view.dtype, has_mxfp4);
+  const FusedTensor* fused = FusedFor(expected.role, dtype);
+  if (fused == nullptr) return OkStatus();  // the second role of a tensor
+  const auto fetch = [&source = source_, dtype](TensorRole role, int layer,
+                                                int expert) -> Result<ExpertPart> {
+    ExpectedTensor wanted;
+    wanted.role = role;
+    wanted.layer = layer;
+    wanted.expert = expert;
+    ExpertPart part;
+    part.shape = ShapeOf(role, source.config);
+    NPUMOE_RETURN_IF_ERROR(Write(source, wanted, dtype, false, [&part](std::string_view bytes) {
+      const auto* begin = reinterpret_cast<const std::byte*>(bytes.data());
+      part.bytes.insert(part.bytes.end(), begin, begin + bytes.size());
+      return OkStatus();
+    }));
+    return part;
+  };
+  for (OutputTensor& tensor :
+       FusedOutputs(*fused, expected.layer, form_.moe.num_experts, expected.shape, dtype, fetch)) {
+    tensors_.push_back(std::move(tensor));
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+Result<std::vector<OutputTensor>> FolderTensors(const ConvertSource& source,
+                                                const TypePolicy& policy, ConvertReport& report) {
+  return FolderWriter(source, policy, report).Run();
+}
+
+}  // namespace npumoe::cli
