@@ -137,6 +137,16 @@ Result<Entry> ReadEntry(const std::string& tensor, const Json& json, uint64_t da
   return Entry{{dtype, checked.shape, nullptr}, std::move(range)};
 }
 
+// Moves a view to a copy of its own where its address is not one that its type allows; null where
+// it is.
+std::shared_ptr<const void> AlignedCopy(TensorView& view) {
+  if (reinterpret_cast<uintptr_t>(view.data) % BytesPerElement(view.dtype) == 0) return nullptr;
+  auto copy = std::make_shared<AlignedBuffer<std::byte>>(view.bytes());
+  std::memcpy(copy->data(), view.data, view.bytes());
+  if (copy->size() > 0) view.data = copy->data();
+  return copy;
+}
+
 }  // namespace
 
 Result<Safetensors> Safetensors::Open(const std::filesystem::path& path) {
@@ -153,17 +163,16 @@ Result<Safetensors> Safetensors::Open(const std::filesystem::path& path) {
     if (tensor == kMetadataKey) continue;
     NPUMOE_ASSIGN_OR_RETURN(Entry entry, ReadEntry(tensor, value, data.size(), name));
     entry.view.data = data.data() + entry.range.begin;
-    const size_t alignment = BytesPerElement(entry.view.dtype);
-    if (reinterpret_cast<uintptr_t>(entry.view.data) % alignment != 0) {
-      auto copy = std::make_shared<AlignedBuffer<std::byte>>(entry.view.bytes());
-      std::memcpy(copy->data(), entry.view.data, entry.view.bytes());
-      if (copy->size() > 0) entry.view.data = copy->data();
-      result.aligned_copies_.push_back(std::move(copy));
-    }
     result.tensors_.emplace(tensor, entry.view);
     ranges.push_back(std::move(entry.range));
   }
   NPUMOE_RETURN_IF_ERROR(CheckCoverage(std::move(ranges), data.size(), name));
+  // Only now: overlapping tensors would be copied many times over.
+  for (auto& [tensor, view] : result.tensors_) {
+    if (std::shared_ptr<const void> copy = AlignedCopy(view)) {
+      result.aligned_copies_.push_back(std::move(copy));
+    }
+  }
   result.file_ = std::move(file);
   return result;
 }

@@ -1,5 +1,7 @@
 #include "model/safetensors.h"
 
+#include <sys/resource.h>
+
 #include <cstdint>
 #include <cstring>
 #include <limits>
@@ -123,6 +125,32 @@ TEST_F(SafetensorsFile, IsRefusedWhenTensorsOverlap) {
   const std::string header =
       "{" + Entry("a", "F32", "[2]", "[0,8]") + "," + Entry("b", "F32", "[2]", "[4,12]") + "}";
   EXPECT_CONTAINS(RefusalOfHeader(header, 12), "overlap");
+}
+
+int64_t PeakMemoryKiB() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+#ifdef __APPLE__
+  return usage.ru_maxrss / 1024;
+#else
+  return usage.ru_maxrss;
+#endif
+}
+
+// A small file whose tensors all lie on the same bytes, at an address that they
+// do not allow, was copied once for each of them before it was refused.
+TEST_F(SafetensorsFile, IsRefusedBeforeOverlappingTensorsAreCopied) {
+  constexpr size_t kBytes = 1'000'000;
+  std::string header = "{";
+  for (int i = 0; i < 1000; ++i) {
+    if (i > 0) header += ",";
+    header += Entry("t" + std::to_string(i), "F32", "[249999]", "[1,999997]");
+  }
+  header += "}";
+  header += std::string(8 - header.size() % 8, ' ');
+  const int64_t before = PeakMemoryKiB();
+  EXPECT_CONTAINS(RefusalOfHeader(header, kBytes), "overlap");
+  EXPECT_LT(PeakMemoryKiB() - before, 200'000);  // all copies have 1,000,000
 }
 
 TEST_F(SafetensorsFile, IsRefusedWhenTensorsLeaveAGap) {
