@@ -11,8 +11,37 @@
 
 #include "base/atomic_file.h"
 
+#if defined(__SANITIZE_ADDRESS__)  // g++
+#define NPUMOE_HAS_ADDRESS_SANITIZER
+#elif defined(__has_feature)  // clang
+#if __has_feature(address_sanitizer)
+#define NPUMOE_HAS_ADDRESS_SANITIZER
+#endif
+#endif
+#ifdef NPUMOE_HAS_ADDRESS_SANITIZER
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace npumoe {
 namespace {
+
+#ifdef NPUMOE_HAS_ADDRESS_SANITIZER
+// Behind the end of a file its last page reads as zeros. The sanitizer forbids that part, so that
+// it finds readers that go too far.
+size_t BytesToEndOfPage(size_t size) {
+  const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  return (page - size % page) % page;
+}
+void ForbidBehind(const std::byte* data, size_t size) {
+  ASAN_POISON_MEMORY_REGION(data + size, BytesToEndOfPage(size));
+}
+void AllowBehind(const std::byte* data, size_t size) {
+  ASAN_UNPOISON_MEMORY_REGION(data + size, BytesToEndOfPage(size));
+}
+#else
+void ForbidBehind(const std::byte*, size_t) {}
+void AllowBehind(const std::byte*, size_t) {}
+#endif
 
 class FileDescriptor {
  public:
@@ -96,12 +125,15 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::Open(const std::filesystem
     }
     mapped->data_ = static_cast<const std::byte*>(memory);
     mapped->size_ = size;
+    ForbidBehind(mapped->data_, size);
   }
   return std::shared_ptr<const MappedFile>(std::move(mapped));
 }
 
 MappedFile::~MappedFile() {
-  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+  if (data_ == nullptr) return;
+  AllowBehind(data_, size_);
+  ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
 Result<std::string> ReadTextFile(const std::filesystem::path& path, size_t max_bytes,
