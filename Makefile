@@ -10,16 +10,17 @@ ROOMS = $(foreach dir,$(wildcard src/*),$(if $(shell find $(dir) -name '*_test.c
 
 PYTEST := .venv/bin/python -m pytest -q
 
-.PHONY: help setup build demo test test-long test-release test-python bench format lint clean
+.PHONY: help setup build demo test test-long test-release test-python bench fuzz format lint clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make setup      install what is missing (tools/packages.txt says what and why)"
 	@echo "make build      build build/release/npumoe"
 	@echo "make demo       calibrate, plan, compile and run the demo model"
-	@echo "make test       unit tests, a subset with sanitizers, and the Python tests"
+	@echo "make test       unit tests, a subset with sanitizers, fuzz corpora, Python tests"
 	@echo "make test-long  everything with every sanitizer"
 	@echo "make bench      all benchmarks (BENCH_FILTER=regex)"
+	@echo "make fuzz       ten minutes for each reader (FUZZ_SECONDS=600, FUZZ_TARGETS='gguf ...')"
 	@echo "make format     lay the code out;  make lint  check layout and run clang-tidy"
 	@echo "make clean      remove build/ and .venv/"
 
@@ -44,12 +45,14 @@ test-python: build
 test: test-release
 	tools/sanitize.sh asan $(foreach t,$(ASAN_TESTS),'$(t)')
 	tools/sanitize.sh tsan $(foreach t,$(TSAN_TESTS),'$(t)')
+	tools/fuzz.sh replay
 	$(MAKE) --no-print-directory test-python
 
 test-long: export NPUMOE_LONG_TESTS = 1
 test-long: test-release
 	tools/sanitize.sh asan $(ROOMS)
 	tools/sanitize.sh tsan $(ROOMS)
+	tools/fuzz.sh replay
 	cmake --build --preset asan --target npumoe
 	tools/python_env.sh
 	NPUMOE=build/asan/npumoe $(PYTEST) tests/bad_input_test.py
@@ -59,6 +62,11 @@ bench: setup
 	cmake --preset release > /dev/null
 	cmake --build --preset release --target benchmarks npumoe
 	tools/bench.sh
+
+# FUZZ_SECONDS for each target, FUZZ_JOBS at a time; see CONTRIBUTING.md.
+fuzz:
+	@tools/setup.sh build fuzz
+	tools/fuzz.sh run $(FUZZ_TARGETS)
 
 format:
 	@tools/setup.sh build lint

@@ -22,6 +22,12 @@ if(NPUMOE_SANITIZE)
   add_link_options(-fsanitize=${NPUMOE_SANITIZE})
 endif()
 
+# Fuzzing (fuzz/CMakeLists.txt): libFuzzer steers by what the rooms' code does.
+option(NPUMOE_FUZZ "Build the fuzz targets with libFuzzer; needs clang" OFF)
+if(NPUMOE_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+
 find_program(NPUMOE_CCACHE ccache)
 if(NPUMOE_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_CXX_COMPILER_LAUNCHER "${NPUMOE_CCACHE}")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what tools/packages.txt lists and this machine lacks; quick when nothing is missing.
-#   tools/setup.sh [GROUP...]     groups: build (default), lint
+#   tools/setup.sh [GROUP...]     groups: build (default), lint, fuzz
 # NPUMOE_SKIP_SETUP=1 skips it, for systems with another package manager.
 set -euo pipefail
 
