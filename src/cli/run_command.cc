@@ -83,8 +83,8 @@ GenerateOptions ChooseGeneration(const Options& options, const Model& model,
   GenerateOptions generate;
   generate.end_tokens = model.generation.end_tokens;
   if (chat_template && model.tokenizer != nullptr) {
-    const auto end_of_turn = model.tokenizer->TokenId(chat_template->end_of_turn());
-    if (end_of_turn) generate.end_tokens.push_back(*end_of_turn);
+    const std::vector<int32_t> ends = chat_template->EndTokens(*model.tokenizer);
+    generate.end_tokens.insert(generate.end_tokens.end(), ends.begin(), ends.end());
   }
   generate.sampling = ChooseSampling(options, model.generation);
   const bool is_given = options.seed.has_value() && *options.seed >= 0;
@@ -219,7 +219,9 @@ void AddPromptOptions(CLI::App& command, Options& options) {
   auto* raw = command.add_flag("--no-chat-template", options.no_chat_template,
                                "Complete the prompt as it stands (special tokens are parsed)");
   command.add_option("--system", options.system, "System message")->excludes(ids)->excludes(raw);
-  command.add_option("--chat-template", options.chat_template, "Template by name: chatml, qwen3")
+  command
+      .add_option("--chat-template", options.chat_template,
+                  "Template by name: " + ChatTemplate::KnownNames())
       ->excludes(ids)
       ->excludes(raw);
   command.add_option("--thinking", options.thinking, "Qwen3's thinking switch")

@@ -1,6 +1,6 @@
 #include "model/chat_template.h"
 
-#include <array>
+#include <algorithm>
 
 #include "model/chat/formats.h"
 #include "model/tokenizer.h"
@@ -8,30 +8,11 @@
 namespace npumoe {
 namespace {
 
-struct ChatFormat {
-  std::string_view name;
-  Result<std::vector<ChatSegment>> (*render)(const std::vector<ChatMessage>&, const ChatOptions&);
-  bool (*recognises)(const JinjaText&);
-};
-
-constexpr std::array<ChatFormat, 2> kFormats = {{
-    {"chatml", RenderChatMl, IsChatMl},
-    {"qwen3", RenderQwen3, IsQwen3},
-}};
-
 // Longest template text that is looked at; published ones stay below 20 KB.
 constexpr size_t kMaxTemplateBytes = size_t{1} << 20;
 
-std::string KnownNames() {
-  std::string names;
-  for (const ChatFormat& format : kFormats) {
-    names += (names.empty() ? "" : ", ") + std::string(format.name);
-  }
-  return names;
-}
-
 const ChatFormat* FindFormat(std::string_view name) {
-  for (const ChatFormat& format : kFormats) {
+  for (const ChatFormat& format : ChatFormats()) {
     if (format.name == name) return &format;
   }
   return nullptr;
@@ -49,31 +30,63 @@ Status CheckRoles(const std::vector<ChatMessage>& messages) {
   return OkStatus();
 }
 
+void AddToken(const Tokenizer& tokenizer, std::string_view token, std::vector<int32_t>* ids) {
+  const std::optional<int32_t> id = tokenizer.TokenId(token);
+  if (id && std::ranges::find(*ids, *id) == ids->end()) ids->push_back(*id);
+}
+
+// What a template prints for bos_token: the model's own, else the format's where the model has it.
+std::string TokenText(const Tokenizer& tokenizer, const std::string& own,
+                      std::string_view of_format) {
+  if (!own.empty()) return own;
+  return tokenizer.TokenId(of_format) ? std::string(of_format) : std::string();
+}
+
 }  // namespace
+
+std::string ChatTemplate::KnownNames() {
+  std::string names;
+  for (const ChatFormat& format : ChatFormats()) {
+    names += (names.empty() ? "" : ", ") + std::string(format.name);
+  }
+  return names;
+}
 
 Result<ChatTemplate> ChatTemplate::Recognise(std::string_view jinja_source) {
   if (jinja_source.size() <= kMaxTemplateBytes) {
     const JinjaText text = ReadJinjaText(jinja_source);
-    for (const ChatFormat& format : kFormats) {
-      if (format.recognises(text)) return ChatTemplate(std::string(format.name));
+    for (const ChatFormat& format : ChatFormats()) {
+      if (auto variant = format.recognise(text)) return ChatTemplate(&format, *std::move(variant));
     }
   }
   return Unsupported("the model's chat template is none of the known ones (" + KnownNames() +
-                     "); choose one of them with --chat-template if it fits the model");
+                     "); choose one of them with --chat-template NAME if it fits the model");
 }
 
 Result<ChatTemplate> ChatTemplate::ByName(std::string_view name) {
-  if (FindFormat(name) == nullptr) {
+  const ChatFormat* format = FindFormat(name);
+  if (format == nullptr) {
     return UsageError("--chat-template: '" + std::string(name) + "' is unknown, allowed are " +
                       KnownNames());
   }
-  return ChatTemplate(std::string(name));
+  return ChatTemplate(format, {});
+}
+
+std::string ChatTemplate::name() const { return std::string(format_->name); }
+
+std::vector<int32_t> ChatTemplate::EndTokens(const Tokenizer& tokenizer) const {
+  std::vector<int32_t> ids;
+  for (const std::string_view token : format_->ends) AddToken(tokenizer, token, &ids);
+  if (!tokenizer.eos_token().empty()) AddToken(tokenizer, tokenizer.eos_token(), &ids);
+  return ids;
 }
 
 Result<std::vector<ChatSegment>> ChatTemplate::Render(const std::vector<ChatMessage>& messages,
                                                       const ChatOptions& options) const {
   NPUMOE_RETURN_IF_ERROR(CheckRoles(messages));
-  return FindFormat(name_)->render(messages, options);
+  const std::string_view bos = options.bos_token ? *options.bos_token : format_->bos;
+  const std::string_view eos = options.eos_token ? *options.eos_token : format_->eos;
+  return format_->render({messages, options, variant_, bos, eos});
 }
 
 Result<std::string> ChatTemplate::RenderText(const std::vector<ChatMessage>& messages,
@@ -89,7 +102,10 @@ Result<std::string> ChatTemplate::RenderText(const std::vector<ChatMessage>& mes
 Result<std::vector<int32_t>> ChatTemplate::Encode(const Tokenizer& tokenizer,
                                                   const std::vector<ChatMessage>& messages,
                                                   const ChatOptions& options) const {
-  NPUMOE_ASSIGN_OR_RETURN(const std::vector<ChatSegment> segments, Render(messages, options));
+  ChatOptions own = options;
+  if (!own.bos_token) own.bos_token = TokenText(tokenizer, tokenizer.bos_token(), format_->bos);
+  if (!own.eos_token) own.eos_token = TokenText(tokenizer, tokenizer.eos_token(), format_->eos);
+  NPUMOE_ASSIGN_OR_RETURN(const std::vector<ChatSegment> segments, Render(messages, own));
   std::string text;
   std::vector<TextRange> control;
   for (const ChatSegment& segment : segments) {
@@ -97,7 +113,12 @@ Result<std::vector<int32_t>> ChatTemplate::Encode(const Tokenizer& tokenizer,
     text += segment.text;
     if (segment.is_control) control.push_back({begin, text.size()});
   }
-  return tokenizer.EncodeWithControl(text, control);
+  std::vector<int32_t> markers;
+  for (const std::string_view token : format_->markers) AddToken(tokenizer, token, &markers);
+  for (const std::string& token : {*own.bos_token, *own.eos_token}) {
+    if (!token.empty()) AddToken(tokenizer, token, &markers);
+  }
+  return tokenizer.EncodeWithControl(text, control, markers);
 }
 
 }  // namespace npumoe

@@ -35,8 +35,29 @@ size_t ReadLiteral(std::string_view tag, size_t position, JinjaText* text) {
       literal += tag[position];
     }
   }
-  text->literals.insert(literal);
+  text->code += "'" + literal + "' ";
+  text->literals.insert(std::move(literal));
   return position + 1;
+}
+
+// Brackets of tags lose the marks that strip white space ("{%-"); comparisons stay whole ("!=").
+void ReadOperator(std::string_view tag, size_t* position, JinjaText* text) {
+  const std::string_view rest = tag.substr(*position);
+  const bool is_first = *position == 0;
+  for (const std::string_view whole : {"{%", "{{", "%}", "}}", "==", "!=", "<=", ">="}) {
+    if (!rest.starts_with(whole)) continue;
+    *position += whole.size();
+    text->code += std::string(whole) + " ";
+    if (is_first && *position < tag.size() && (tag[*position] == '-' || tag[*position] == '+')) {
+      ++*position;
+    }
+    return;
+  }
+  ++*position;
+  const bool strips = (rest[0] == '-' || rest[0] == '+') &&
+                      (rest.substr(1).starts_with("%}") || rest.substr(1).starts_with("}}"));
+  if (strips || std::isspace(static_cast<unsigned char>(rest[0]))) return;
+  text->code += std::string(1, rest[0]) + " ";
 }
 
 void ReadTag(std::string_view tag, JinjaText* text) {
@@ -47,8 +68,9 @@ void ReadTag(std::string_view tag, JinjaText* text) {
       const size_t begin = i;
       while (i < tag.size() && IsNameCharacter(tag[i])) ++i;
       text->names.insert(std::string(tag.substr(begin, i - begin)));
+      text->code += std::string(tag.substr(begin, i - begin)) + " ";
     } else {
-      ++i;
+      ReadOperator(tag, &i, text);
     }
   }
 }
@@ -78,6 +100,22 @@ bool IsTagOpening(std::string_view source, size_t i) {
 }
 
 }  // namespace
+
+bool JinjaText::HasLiterals(std::initializer_list<std::string_view> wanted) const {
+  return std::ranges::all_of(
+      wanted, [&](std::string_view literal) { return literals.contains(std::string(literal)); });
+}
+
+bool JinjaText::HasOnlyLiterals(std::initializer_list<std::string_view> known) const {
+  return std::ranges::all_of(literals, [&](const std::string& literal) {
+    return std::ranges::find(known, literal) != known.end();
+  });
+}
+
+bool JinjaText::HasNames(std::initializer_list<std::string_view> wanted) const {
+  return std::ranges::all_of(
+      wanted, [&](std::string_view name) { return names.contains(std::string(name)); });
+}
 
 JinjaText ReadJinjaText(std::string_view source) {
   JinjaText text;

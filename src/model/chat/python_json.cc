@@ -30,40 +30,59 @@ std::string PythonFloat(double value) {
   return text;
 }
 
-void Append(const OrderedJson& value, std::string* text);
+enum class Layout { kOneLine, kIndented };
 
-void AppendObject(const OrderedJson& object, std::string* text) {
-  *text += "{";
-  const char* separator = "";
-  for (const auto& [key, value] : object.items()) {
-    *text += separator + OrderedJson(key).dump() + ": ";
-    Append(value, text);
-    separator = ", ";
-  }
-  *text += "}";
+class Printer {
+ public:
+  explicit Printer(Layout layout) : layout_(layout) {}
+  void Append(const OrderedJson& value);
+  std::string Take() { return std::move(text_); }
+
+ private:
+  void AppendMembers(const OrderedJson& value);
+  void BreakLine();
+
+  Layout layout_;
+  int depth_ = 0;
+  std::string text_;
+};
+
+void Printer::BreakLine() {
+  if (layout_ == Layout::kIndented) text_ += "\n" + std::string(4 * size_t(depth_), ' ');
 }
 
-void AppendArray(const OrderedJson& array, std::string* text) {
-  *text += "[";
-  const char* separator = "";
-  for (const OrderedJson& value : array) {
-    *text += separator;
-    Append(value, text);
-    separator = ", ";
+// Of an object or a list; empty ones stay on the line.
+void Printer::AppendMembers(const OrderedJson& value) {
+  const bool is_object = value.is_object();
+  text_ += is_object ? "{" : "[";
+  ++depth_;
+  bool is_first = true;
+  for (const auto& [key, member] : value.items()) {
+    if (!is_first) text_ += layout_ == Layout::kIndented ? "," : ", ";
+    BreakLine();
+    if (is_object) text_ += OrderedJson(key).dump() + ": ";
+    Append(member);
+    is_first = false;
   }
-  *text += "]";
+  --depth_;
+  if (!is_first) BreakLine();
+  text_ += is_object ? "}" : "]";
 }
 
-void Append(const OrderedJson& value, std::string* text) {
-  if (value.is_object()) {
-    AppendObject(value, text);
-  } else if (value.is_array()) {
-    AppendArray(value, text);
+void Printer::Append(const OrderedJson& value) {
+  if (value.is_structured()) {
+    AppendMembers(value);
   } else if (value.is_number_float()) {
-    *text += PythonFloat(value.get<double>());
+    text_ += PythonFloat(value.get<double>());
   } else {
-    *text += value.dump();
+    text_ += value.dump();
   }
+}
+
+std::string Print(const OrderedJson& value, Layout layout) {
+  Printer printer(layout);
+  printer.Append(value);
+  return printer.Take();
 }
 
 }  // namespace
@@ -87,10 +106,29 @@ Result<OrderedJson> ParseOrderedJson(std::string_view text, const std::string& w
   return json;
 }
 
-std::string PythonJson(const OrderedJson& value) {
-  std::string text;
-  Append(value, &text);
-  return text;
+std::string PythonJson(const OrderedJson& value) { return Print(value, Layout::kOneLine); }
+
+std::string PythonJsonIndented(const OrderedJson& value) { return Print(value, Layout::kIndented); }
+
+bool IsTrueInPython(const OrderedJson* value) {
+  if (value == nullptr || value->is_null()) return false;
+  if (value->is_boolean()) return value->get<bool>();
+  if (value->is_number()) return value->get<double>() != 0;
+  if (value->is_string()) return !value->get_ref<const std::string&>().empty();
+  return !value->empty();
+}
+
+const OrderedJson* Member(const OrderedJson& value, std::string_view key) {
+  if (!value.is_object()) return nullptr;
+  const auto found = value.find(std::string(key));
+  return found == value.end() ? nullptr : &*found;
+}
+
+Result<OrderedJson> ParseTools(const std::string& tools_json, const std::string& what) {
+  if (tools_json.empty()) return OrderedJson(OrderedJson::array());
+  NPUMOE_ASSIGN_OR_RETURN(OrderedJson tools, ParseOrderedJson(tools_json, what));
+  if (!tools.is_array()) return InvalidInput(what + ": a list of tools is needed");
+  return tools;
 }
 
 }  // namespace npumoe

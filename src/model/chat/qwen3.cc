@@ -1,23 +1,16 @@
-// Qwen3's template in C++. Where it looks odd (a user turn that is a tool response does not end
-// the tool steps; reasoning is dropped before the last real question) it follows the template.
+// Qwen3's template in C++, and those of its successors of July 2025. Where it looks odd (a user
+// turn that is a tool response does not end the tool steps; reasoning is dropped before the last
+// real question) it follows the template.
 #include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
 
 #include "model/chat/formats.h"
-#include "model/chat/python_json.h"
+#include "model/chat/qwen_parts.h"
 #include "model/chat/segments.h"
 
 namespace npumoe {
 namespace {
-
-constexpr std::string_view kToolsIntroduction =
-    "# Tools\n\nYou may call one or more functions to assist with the user query.\n\n"
-    "You are provided with function signatures within <tools></tools> XML tags:\n<tools>";
-constexpr std::string_view kToolsClosing =
-    "\n</tools>\n\nFor each function call, return a json object with function name and arguments "
-    "within <tool_call></tool_call> XML tags:\n<tool_call>\n{\"name\": <function-name>, "
-    "\"arguments\": <args-json-object>}\n</tool_call><|im_end|>\n";
 
 std::string_view StripLeft(std::string_view text) {
   const size_t begin = text.find_first_not_of('\n');
@@ -62,48 +55,55 @@ size_t LastQuery(const std::vector<ChatMessage>& messages) {
   return messages.size() - 1;
 }
 
+// kHybrid thinks unless told not to; the others have no switch.
+enum class Thinking { kHybrid, kAlways, kNever };
+
 class Qwen3Writer {
  public:
-  Qwen3Writer(const std::vector<ChatMessage>& messages, const ChatOptions& options)
-      : messages_(messages), options_(options), last_query_(LastQuery(messages)) {}
+  Qwen3Writer(const ChatRequest& request, Thinking thinking)
+      : messages_(request.messages),
+        options_(request.options),
+        thinking_(thinking),
+        last_query_(LastQuery(messages_)) {}
 
-  Result<std::vector<ChatSegment>> Run();
+  ChatSegments Run();
 
  private:
   Status Header();
   Status Turn(size_t i);
-  void Plain(const ChatMessage& message);
   Status Assistant(size_t i);
   Status ToolCalls(size_t i, bool has_content);
-  Status ToolCall(const OrderedJson& entry, const std::string& where);
-  void ToolResponse(size_t i);
+  void GenerationPrompt();
 
   const std::vector<ChatMessage>& messages_;
   const ChatOptions& options_;
+  Thinking thinking_;
   size_t last_query_;
   SegmentWriter writer_;
 };
 
-Result<std::vector<ChatSegment>> Qwen3Writer::Run() {
+ChatSegments Qwen3Writer::Run() {
   NPUMOE_RETURN_IF_ERROR(Header());
   for (size_t i = 0; i < messages_.size(); ++i) NPUMOE_RETURN_IF_ERROR(Turn(i));
-  if (options_.add_generation_prompt) {
-    writer_.Control("<|im_start|>assistant\n");
-    if (options_.enable_thinking == false) writer_.Control("<think>\n\n</think>\n\n");
-  }
+  if (options_.add_generation_prompt) GenerationPrompt();
   return writer_.Take();
+}
+
+void Qwen3Writer::GenerationPrompt() {
+  writer_.Control("<|im_start|>assistant\n");
+  if (thinking_ == Thinking::kAlways) writer_.Control("<think>\n");
+  if (thinking_ == Thinking::kHybrid && options_.enable_thinking == false) {
+    writer_.Control("<think>\n\n</think>\n\n");
+  }
 }
 
 // The system turn: the first message if it is one, and the tools.
 Status Qwen3Writer::Header() {
   const bool has_system = messages_[0].role == "system";
-  OrderedJson tools = OrderedJson::array();
-  if (!options_.tools_json.empty()) {
-    NPUMOE_ASSIGN_OR_RETURN(tools, ParseOrderedJson(options_.tools_json, "field 'tools'"));
-    if (!tools.is_array()) return InvalidInput("field 'tools': a list of tools is needed");
-  }
+  NPUMOE_ASSIGN_OR_RETURN(const OrderedJson tools,
+                          ParseTools(options_.tools_json, "field 'tools'"));
   if (tools.empty()) {
-    if (has_system) Plain(messages_[0]);
+    if (has_system) WriteQwenTurn(messages_[0], &writer_);
     return OkStatus();
   }
   writer_.Control("<|im_start|>system\n");
@@ -111,12 +111,7 @@ Status Qwen3Writer::Header() {
     writer_.Text(messages_[0].content);
     writer_.Control("\n\n");
   }
-  writer_.Control(kToolsIntroduction);
-  for (const OrderedJson& tool : tools) {
-    writer_.Control("\n");
-    writer_.Text(PythonJson(tool));
-  }
-  writer_.Control(kToolsClosing);
+  WriteQwenTools(tools, &writer_);
   return OkStatus();
 }
 
@@ -124,24 +119,20 @@ Status Qwen3Writer::Turn(size_t i) {
   const std::string& role = messages_[i].role;
   if (role == "assistant") return Assistant(i);
   if (role == "tool") {
-    ToolResponse(i);
+    WriteQwenToolResponse(messages_, i, &writer_);
   } else if (role == "user" || i > 0) {  // the header has the first system turn
-    Plain(messages_[i]);
+    WriteQwenTurn(messages_[i], &writer_);
   }
   return OkStatus();
 }
 
-void Qwen3Writer::Plain(const ChatMessage& message) {
-  writer_.Control("<|im_start|>" + message.role + "\n");
-  writer_.Text(message.content);
-  writer_.Control("<|im_end|>\n");
-}
-
 Status Qwen3Writer::Assistant(size_t i) {
-  const AssistantText text = SplitReasoning(messages_[i]);
+  const AssistantText text = thinking_ == Thinking::kNever ? AssistantText{"", messages_[i].content}
+                                                           : SplitReasoning(messages_[i]);
   const bool is_last = i + 1 == messages_.size();
   writer_.Control("<|im_start|>assistant\n");
-  if (i > last_query_ && (is_last || !text.reasoning.empty())) {
+  const bool shows_reasoning = thinking_ != Thinking::kNever && i > last_query_;
+  if (shows_reasoning && (is_last || !text.reasoning.empty())) {
     writer_.Control("<think>\n");
     writer_.Text(StripRight(StripLeft(text.reasoning)));
     writer_.Control("\n</think>\n\n");
@@ -155,97 +146,95 @@ Status Qwen3Writer::Assistant(size_t i) {
 }
 
 Status Qwen3Writer::ToolCalls(size_t i, bool has_content) {
-  if (messages_[i].tool_calls_json.empty()) return OkStatus();
-  const std::string where = "messages[" + std::to_string(i) + "].tool_calls";
-  NPUMOE_ASSIGN_OR_RETURN(const OrderedJson calls,
-                          ParseOrderedJson(messages_[i].tool_calls_json, where));
-  if (!calls.is_array()) return InvalidInput(where + ": a list of calls is needed");
+  NPUMOE_ASSIGN_OR_RETURN(const std::vector<OrderedJson> calls, ReadQwenToolCalls(messages_, i));
   for (size_t call = 0; call < calls.size(); ++call) {
     if (call > 0 || has_content) writer_.Control("\n");
-    NPUMOE_RETURN_IF_ERROR(ToolCall(calls[call], where + "[" + std::to_string(call) + "]"));
+    WriteQwenToolCall(calls[call], TextArguments::kAsTheyAre, &writer_);
   }
   return OkStatus();
 }
 
-Status Qwen3Writer::ToolCall(const OrderedJson& entry, const std::string& where) {
-  if (!entry.is_object()) return InvalidInput(where + ": an object is needed");
-  const auto function = entry.find("function");
-  const bool is_wrapped = function != entry.end() && function->is_object() && !function->empty();
-  const OrderedJson& call = is_wrapped ? *function : entry;
-  const auto name = call.find("name");
-  if (name == call.end() || !name->is_string()) {
-    return InvalidInput(where + ": field 'name': a string is needed");
-  }
-  const auto arguments = call.find("arguments");
-  if (arguments == call.end()) {
-    return InvalidInput(where + ": field 'arguments': an object or its text is needed");
-  }
-  writer_.Control("<tool_call>\n{\"name\": \"");
-  writer_.Text(name->get_ref<const std::string&>());
-  writer_.Control("\", \"arguments\": ");
-  writer_.Text(arguments->is_string() ? arguments->get_ref<const std::string&>()
-                                      : PythonJson(*arguments));
-  writer_.Control("}\n</tool_call>");
-  return OkStatus();
+constexpr char kThinkingPrompt[] = "<|im_start|>assistant\n<think>\n";
+
+// What the three templates print; each lacks some of it.
+bool IsOfQwen3(const JinjaText& text) {
+  return text.HasLiterals({"<|im_start|>system\n", kQwenToolsIntroduction, kQwenToolsClosing,
+                           "<tool_call>\n{\"name\": \"", "\n<tool_response>\n",
+                           "}\n</tool_call>"}) &&
+         text.HasOnlyLiterals({"<|im_start|>system\n",
+                               kQwenToolsIntroduction,
+                               kQwenToolsClosing,
+                               "\n<think>\n",
+                               "\n</think>\n\n",
+                               "<tool_call>\n{\"name\": \"",
+                               "\n<tool_response>\n",
+                               "}\n</tool_call>",
+                               "<|im_start|>assistant\n",
+                               kThinkingPrompt,
+                               "<think>\n\n</think>\n\n",
+                               "",
+                               "\n",
+                               "\n\n",
+                               "<|im_start|>",
+                               "<|im_end|>",
+                               "<|im_end|>\n",
+                               "system",
+                               "user",
+                               "assistant",
+                               "tool",
+                               "<tool_response>",
+                               "</tool_response>",
+                               "<think>",
+                               "</think>",
+                               "<|im_start|>user",
+                               "\n</tool_response>",
+                               "\", \"arguments\": ",
+                               "role",
+                               "content",
+                               "tool_calls"}) &&
+         text.HasBlankOutside();
 }
 
-// Tool responses that follow each other share one user turn.
-void Qwen3Writer::ToolResponse(size_t i) {
-  const bool is_first = i == 0 || messages_[i - 1].role != "tool";
-  const bool is_last = i + 1 == messages_.size() || messages_[i + 1].role != "tool";
-  if (is_first) writer_.Control("<|im_start|>user");
-  writer_.Control("\n<tool_response>\n");
-  writer_.Text(messages_[i].content);
-  writer_.Control("\n</tool_response>");
-  if (is_last) writer_.Control("<|im_end|>\n");
+bool Reasons(const JinjaText& text) {
+  return text.HasLiterals({"\n<think>\n", "\n</think>\n\n"}) &&
+         text.HasNames({"reasoning_content", "last_query_index"});
+}
+
+std::optional<ChatVariant> VariantIf(bool is_known) {
+  return is_known ? std::optional(ChatVariant{}) : std::nullopt;
 }
 
 }  // namespace
 
-Result<std::vector<ChatSegment>> RenderQwen3(const std::vector<ChatMessage>& messages,
-                                             const ChatOptions& options) {
-  return Qwen3Writer(messages, options).Run();
+ChatSegments RenderQwen3(const ChatRequest& request) {
+  return Qwen3Writer(request, Thinking::kHybrid).Run();
 }
 
-bool IsQwen3(const JinjaText& text) {
-  const std::array<std::string, 10> printed = {
-      "<|im_start|>system\n",     std::string(kToolsIntroduction),
-      std::string(kToolsClosing), "\n<think>\n",
-      "\n</think>\n\n",           "<tool_call>\n{\"name\": \"",
-      "\n<tool_response>\n",      "}\n</tool_call>",
-      "<|im_start|>assistant\n",  "<think>\n\n</think>\n\n"};
-  // What else the template compares with or glues together.
-  const std::array<std::string, 20> others = {"",
-                                              "\n",
-                                              "\n\n",
-                                              "<|im_start|>",
-                                              "<|im_end|>",
-                                              "<|im_end|>\n",
-                                              "system",
-                                              "user",
-                                              "assistant",
-                                              "tool",
-                                              "<tool_response>",
-                                              "</tool_response>",
-                                              "<think>",
-                                              "</think>",
-                                              "<|im_start|>user",
-                                              "\n</tool_response>",
-                                              "\", \"arguments\": ",
-                                              "role",
-                                              "content",
-                                              "tool_calls"};
-  const auto is_known = [&](const std::string& literal) {
-    return std::ranges::find(printed, literal) != printed.end() ||
-           std::ranges::find(others, literal) != others.end();
-  };
-  const auto is_present = [&](const std::string& literal) {
-    return text.literals.contains(literal);
-  };
-  return std::ranges::all_of(printed, is_present) && std::ranges::all_of(text.literals, is_known) &&
-         text.outside.find_first_not_of(" \n") == std::string::npos &&
-         text.names.contains("enable_thinking") && text.names.contains("reasoning_content") &&
-         text.names.contains("last_query_index");
+std::optional<ChatVariant> RecogniseQwen3(const JinjaText& text) {
+  return VariantIf(IsOfQwen3(text) && Reasons(text) && text.names.contains("enable_thinking") &&
+                   text.HasLiterals({"<|im_start|>assistant\n", "<think>\n\n</think>\n\n"}) &&
+                   !text.literals.contains(kThinkingPrompt));
+}
+
+ChatSegments RenderQwen3Thinking(const ChatRequest& request) {
+  return Qwen3Writer(request, Thinking::kAlways).Run();
+}
+
+std::optional<ChatVariant> RecogniseQwen3Thinking(const JinjaText& text) {
+  return VariantIf(IsOfQwen3(text) && Reasons(text) && !text.names.contains("enable_thinking") &&
+                   text.literals.contains(kThinkingPrompt) &&
+                   !text.HasLiterals({"<|im_start|>assistant\n"}));
+}
+
+ChatSegments RenderQwen3Instruct(const ChatRequest& request) {
+  return Qwen3Writer(request, Thinking::kNever).Run();
+}
+
+std::optional<ChatVariant> RecogniseQwen3Instruct(const JinjaText& text) {
+  return VariantIf(IsOfQwen3(text) && text.literals.contains("<|im_start|>assistant\n") &&
+                   !text.literals.contains("<think>") && !text.literals.contains("\n<think>\n") &&
+                   !text.literals.contains(kThinkingPrompt) &&
+                   !text.literals.contains("<think>\n\n</think>\n\n"));
 }
 
 }  // namespace npumoe

@@ -1,0 +1,88 @@
+// DeepSeek-V2, whose roles are text, and V2.5, whose roles are tokens.
+#include "model/chat/formats.h"
+#include "model/chat/segments.h"
+
+namespace npumoe {
+
+ChatSegments RenderDeepSeekV2(const ChatRequest& request) {
+  NPUMOE_RETURN_IF_ERROR(RefuseTools(request, "deepseek-v2"));
+  SegmentWriter writer;
+  writer.Control(request.bos);
+  for (const ChatMessage& message : request.messages) {
+    if (message.role == "user") writer.Control("User: ");
+    if (message.role == "assistant") writer.Control("Assistant: ");
+    writer.Text(message.content);
+    writer.Control(message.role == "assistant" ? request.eos : "\n\n");
+  }
+  if (request.options.add_generation_prompt) writer.Control("Assistant:");
+  return writer.Take();
+}
+
+std::optional<ChatVariant> RecogniseDeepSeekV2(const JinjaText& text) {
+  const bool is_known = text.HasLiterals({"User: ", "Assistant: ", "\n\n", "Assistant:"}) &&
+                        text.HasOnlyLiterals({"User: ", "Assistant: ", "\n\n", "Assistant:", "role",
+                                              "content", "system", "user", "assistant"}) &&
+                        text.HasNames({"messages", "bos_token", "eos_token"}) &&
+                        text.HasBlankOutside();
+  if (!is_known) return std::nullopt;
+  return ChatVariant{};
+}
+
+// The system prompt is that of the last system message, and stands first.
+ChatSegments RenderDeepSeekV25(const ChatRequest& request) {
+  NPUMOE_RETURN_IF_ERROR(RefuseTools(request, "deepseek-v2.5"));
+  std::string_view system;
+  for (const ChatMessage& message : request.messages) {
+    if (message.role == "system") system = message.content;
+  }
+  SegmentWriter writer;
+  writer.Control(request.bos);
+  writer.Text(system);
+  for (const ChatMessage& message : request.messages) {
+    if (message.role == "system") continue;
+    const bool is_question = message.role == "user";
+    writer.Control(is_question ? "<｜User｜>" : "<｜Assistant｜>");
+    writer.Text(message.content);
+    if (!is_question) writer.Control("<｜end▁of▁sentence｜>");
+  }
+  if (request.options.add_generation_prompt) writer.Control("<｜Assistant｜>");
+  return writer.Take();
+}
+
+std::optional<ChatVariant> RecogniseDeepSeekV25(const JinjaText& text) {
+  const bool is_known =
+      text.HasLiterals({"<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>", ""}) &&
+      text.HasOnlyLiterals({"<｜User｜>",
+                            "<｜Assistant｜>",
+                            "<｜Assistant｜><｜tool▁calls▁begin｜><｜tool▁call▁begin｜>",
+                            "<｜tool▁sep｜>",
+                            "<｜tool▁call▁begin｜>",
+                            "<｜tool▁call▁end｜>",
+                            "<｜tool▁calls▁end｜><｜end▁of▁sentence｜>",
+                            "<｜tool▁outputs▁begin｜><｜tool▁output▁begin｜>",
+                            "<｜tool▁output▁end｜>",
+                            "\n<｜tool▁output▁begin｜>",
+                            "<｜tool▁outputs▁end｜>",
+                            "<｜end▁of▁sentence｜>",
+                            "```json",
+                            "```",
+                            "\n",
+                            "",
+                            "type",
+                            "name",
+                            "function",
+                            "arguments",
+                            "tool_calls",
+                            "tool",
+                            "role",
+                            "content",
+                            "system",
+                            "user",
+                            "assistant"}) &&
+      text.HasNames({"messages", "bos_token", "system_prompt", "add_generation_prompt"}) &&
+      text.HasBlankOutside();
+  if (!is_known) return std::nullopt;
+  return ChatVariant{};
+}
+
+}  // namespace npumoe
