@@ -111,6 +111,13 @@ TEST(ProfileFile, RefusesEveryTruncation) {
   }
 }
 
+// The parser asserts that it is called for the beginning of a key, but its caller does not check.
+TEST(ProfileFile, RefusesATableWhoseNameBeginsWithAControlCharacter) {
+  for (char c = 0; c < ' '; ++c) {
+    EXPECT_FALSE(ParseChipProfile(ValidText() + "\n[" + c + "a]\n", "x.toml").ok()) << int{c};
+  }
+}
+
 TEST(ProfileFile, RefusesDeepNesting) {
   const std::string text = "a = " + std::string(100000, '[');
   EXPECT_FALSE(ParseChipProfile(text, "x.toml").ok());
