@@ -122,8 +122,8 @@ void AddConvertCommand(CLI::App& app, CommandBody& selected) {
   command->add_option("out,-o,--out", options->out, "FILE.gguf, or a folder")->required();
   command->add_option("--type", options->type,
                       "Type of the matrices: f32, f16, bf16, q8_0, q4_0, q4_k; keep leaves every "
-                      "tensor as it is. By default matrices stay as they are, and norms, biases "
-                      "and router become F32, as other engines want them");
+                      "tensor as it is. By default matrices stay as they are, and norms and "
+                      "biases become F32, as other engines want them");
   command->add_flag("--force", options->force, "Replace the output where it exists");
   command->add_flag("--json", options->json, "Machine-readable output");
   command->footer(

@@ -150,6 +150,7 @@ Result<ConvertReport> ConvertToGguf(const ConvertSource& source, const std::file
   GgufMetadataBuilder metadata;
   NPUMOE_RETURN_IF_ERROR(AddModelMetadata(source, metadata, report.notes));
   AddFileType(tensors, metadata);
+  if (policy.rule == TypeRule::kWanted) metadata.AddString(kWantedTypeKey, Name(policy.wanted));
   NPUMOE_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::Create(out));
   NPUMOE_RETURN_IF_ERROR(WriteGgufTo(file, metadata, tensors, progress));
   NPUMOE_RETURN_IF_ERROR(source.refuse_left_over());

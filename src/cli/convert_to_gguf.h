@@ -12,6 +12,9 @@
 
 namespace npumoe::cli {
 
+// The type that --type asked for, where it did: what is not of it fell back.
+inline constexpr const char* kWantedTypeKey = "npumoe.wanted_type";
+
 // Replaces `out` where it exists.
 Result<ConvertReport> ConvertToGguf(const ConvertSource& source, const std::filesystem::path& out,
                                     const TypePolicy& policy, const WriteProgress& progress);

@@ -26,8 +26,8 @@ DType TargetType(const TypePolicy& policy, TensorRole role, DType source, const 
                  std::string* why) {
   why->clear();
   if (policy.rule == TypeRule::kKeep) return source;
+  if (policy.rule == TypeRule::kLossless) return shape.rank() == 1 ? DType::kF32 : source;
   if (IsSmallRole(role, shape)) return DType::kF32;
-  if (policy.rule == TypeRule::kLossless) return source;
   if (!IsQuantized(policy.wanted)) return policy.wanted;
   if (IsQuantized(source)) {
     if (source != policy.wanted) *why = "is quantised already";

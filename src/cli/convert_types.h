@@ -12,7 +12,7 @@
 namespace npumoe::cli {
 
 enum class TypeRule {
-  kLossless,  // matrices as they are; norms, biases and router in F32, as other engines want them
+  kLossless,  // matrices as they are, norms and biases in F32: other engines want them so
   kKeep,      // everything as it is
   kWanted,    // matrices in the wanted type; norms, biases and router in F32
 };

@@ -1,15 +1,15 @@
-// npumoe show: what a model folder or a plan file holds.
+// npumoe show: what a model (folder or GGUF) or a plan file holds.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 
 #include "cli/command.h"
 #include "cli/engine.h"
+#include "cli/model_facts.h"
 #include "cli/table.h"
-#include "model/model.h"
 
 namespace npumoe::cli {
 namespace {
@@ -19,72 +19,10 @@ struct Options {
   bool json = false;
 };
 
-using OrderedJson = nlohmann::ordered_json;
-
-int64_t WeightBytes(const ModelWeights& weights) {
-  int64_t bytes = 0;
-  const auto add = [&](const TensorView& t) {
-    if (!t.empty()) bytes += static_cast<int64_t>(t.bytes());
-  };
-  const auto add_ffn = [&](const FfnWeights& f) { add(f.gate), add(f.up), add(f.down); };
-  add(weights.embedding);
-  add(weights.final_norm);
-  if (weights.lm_head.data != weights.embedding.data) add(weights.lm_head);
-  for (const LayerWeights& layer : weights.layers) {
-    const AttentionWeights& a = layer.attention;
-    for (const TensorView& t : {layer.attention_norm, layer.ffn_norm, layer.router, a.q, a.k, a.v,
-                                a.o, a.q_bias, a.k_bias, a.v_bias, a.o_bias, a.q_norm, a.k_norm}) {
-      add(t);
-    }
-    add_ffn(layer.dense);
-    for (const FfnWeights& expert : layer.experts) add_ffn(expert);
-  }
-  return bytes;
-}
-
-OrderedJson DescribeModel(const Model& model) {
-  const ModelConfig& c = model.config;
-  const int64_t cache_bytes_per_token = int64_t{8} * c.num_layers * c.attention.kv_size();
-  return {{"family", c.family},
-          {"layers", c.num_layers},
-          {"moe_layers", c.MoeLayers().size()},
-          {"hidden_size", c.hidden_size},
-          {"heads", c.attention.num_heads},
-          {"kv_heads", c.attention.num_kv_heads},
-          {"head_dim", c.attention.head_dim},
-          {"experts", c.moe.num_experts},
-          {"experts_per_token", c.moe.experts_per_token},
-          {"expert_intermediate_size", c.moe.expert_intermediate_size},
-          {"vocab_size", c.vocab_size},
-          {"context_tokens", c.max_position_embeddings},
-          {"total_parameters", c.TotalParameters()},
-          {"active_parameters", c.ActiveParameters()},
-          {"weight_type", Name(model.weights.layers.front().attention.q.dtype)},
-          {"weight_bytes", WeightBytes(model.weights)},
-          {"kv_cache_bytes_per_token", cache_bytes_per_token},
-          {"tokenizer", model.tokenizer != nullptr},
-          {"chat_template", model.chat_template ? model.chat_template->name() : "none"},
-          {"hash", model.hash}};
-}
-
 Status ShowModel(const Options& options) {
-  NPUMOE_ASSIGN_OR_RETURN(const auto model, LoadModel(options.path));
-  const OrderedJson facts = DescribeModel(*model);
-  if (options.json) {
-    fmt::print("{}\n", facts.dump(2));
-    return OkStatus();
-  }
-  Table table({"property", "value"}, {Align::kLeft, Align::kLeft});
-  for (const auto& [key, value] : facts.items()) {
-    std::string text = value.is_string() ? value.get<std::string>() : value.dump();
-    if (value.is_number_integer()) text = FormatCount(value.get<int64_t>());
-    if (key.find("bytes") != std::string::npos) text = FormatBytes(value.get<double>());
-    table.AddRow({key, text});
-  }
-  if (!model->chat_template_problem.empty()) {
-    table.AddRow({"chat_template_problem", model->chat_template_problem});
-  }
-  fmt::print("{}", table.ToString());
+  NPUMOE_ASSIGN_OR_RETURN(const std::string text, options.json ? ModelFactsJson(options.path)
+                                                               : ModelFactsText(options.path));
+  fmt::print("{}", text);
   return OkStatus();
 }
 
@@ -118,9 +56,11 @@ Status ShowPlan(const Options& options) {
 }  // namespace
 
 void AddShowCommand(CLI::App& app, CommandBody& selected) {
-  CLI::App* command = app.add_subcommand("show", "Describe a model folder or a plan file");
+  CLI::App* command =
+      app.add_subcommand("show", "Describe a model (folder or GGUF) or a plan file");
   auto options = std::make_shared<Options>();
-  command->add_option("path,-m,--model", options->path, "Model folder or .plan.json")->required();
+  command->add_option("path,-m,--model", options->path, "Model folder, GGUF file or .plan.json")
+      ->required();
   command->add_flag("--json", options->json, "Machine-readable output");
   command->footer("Example:\n  npumoe show models/demo");
   command->callback([options, &selected] {

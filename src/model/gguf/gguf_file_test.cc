@@ -1,0 +1,258 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "model/gguf/gguf_writer.h"
+#include "model/gguf/test_gguf.h"
+#include "model/test_folder.h"
+
+namespace npumoe {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+std::string ErrorOf(const TestBytes& bytes) {
+  const auto file = bytes.Parse();
+  return file.ok() ? "no error" : file.status().message();
+}
+
+// A file whose only key has this type and these bytes behind it.
+TestBytes FileWithKey(uint32_t type, const TestBytes& value) {
+  TestBytes bytes;
+  bytes.AddHeader(3, 0, 1).AddString("key").Add(type).AddRaw(value.text());
+  return bytes;
+}
+
+constexpr uint32_t kString = 8;
+constexpr uint32_t kArray = 9;
+constexpr uint32_t kU8 = 0;
+constexpr uint32_t kF32Type = 0;
+constexpr uint32_t kQ8Type = 8;
+
+TEST(GgufFile, ReadsTensorsOfVersions2And3WithTheRowLast) {
+  for (const uint32_t version : {2u, 3u}) {
+    TestBytes bytes;
+    bytes.AddHeader(version, 1, 0).AddTensor({"w", {4, 3}, kF32Type, 0}).AddData(48);
+    const auto file = bytes.Parse();
+    ASSERT_TRUE(file.ok()) << file.status().message();
+    EXPECT_EQ(file->tensors().at("w").shape, Shape({3, 4}));
+  }
+}
+
+TEST(GgufFile, ReadsWhatItsWriterWrites) {
+  const TestFolder folder;
+  auto file = AtomicFile::Create(folder.path() / "a.gguf");
+  ASSERT_TRUE(file.ok());
+  GgufMetadataBuilder metadata;
+  metadata.AddU32("n", 7);
+  metadata.AddStrings("list", std::vector<std::string>{"a", "", "ccc"});
+  metadata.AddBools("flags", {true, false});
+  const std::vector<float> values = {1, 2, 3};
+  const auto write = [&](const ByteSink& sink) {
+    return sink({reinterpret_cast<const char*>(values.data()), 12});
+  };
+  const std::vector<OutputTensor> tensors = {{"x", DType::kF32, Shape({3}), write},
+                                             {"y", DType::kF32, Shape({1, 3}), write}};
+  ASSERT_TRUE(WriteGgufTo(*file, metadata, tensors).ok());
+  ASSERT_TRUE(file->Commit().ok());
+  const auto read = GgufFile::Open(folder.path() / "a.gguf");
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  EXPECT_THAT(*read->metadata().Strings("list"), ElementsAre("a", "", "ccc"));
+  EXPECT_THAT(*read->metadata().Bools("flags"), ElementsAre(true, false));
+  EXPECT_EQ(*read->metadata().Int("n", 0, 100), 7);
+  EXPECT_EQ(read->tensors().at("y").as<float>()[2], 3.0f);
+}
+
+TEST(GgufFile, CopiesEveryKindOfValueBitForBit) {
+  GgufMetadataBuilder first;
+  first.AddU32("a", 1);
+  first.AddF32("b", 0.1f);
+  first.AddF64("c", 0.1);
+  first.AddBool("d", true);
+  first.AddString("e", "text");
+  first.AddI32s("f", std::vector<int32_t>{-1, 2});
+  first.AddStrings("g", std::vector<std::string>{"x", "y"});
+  const auto file = FileWith({}, 0, first).Parse();
+  ASSERT_TRUE(file.ok());
+  GgufMetadataBuilder second;
+  for (const char* key : {"a", "b", "c", "d", "e", "f", "g"}) {
+    second.AddCopy(key, *file->metadata().Find(key));
+  }
+  EXPECT_EQ(first.bytes(), second.bytes());
+}
+
+TEST(GgufFile, RefusesAnotherMagic) {
+  EXPECT_THAT(ErrorOf(TestBytes().AddRaw("GGML....")), HasSubstr("does not begin with 'GGUF'"));
+}
+
+TEST(GgufFile, RefusesEveryTruncationOfAFileOfTwoTensors) {
+  GgufMetadataBuilder metadata;
+  metadata.AddStrings("list", std::vector<std::string>{"abc", "d"});
+  metadata.AddU32("n", 7);
+  const std::string whole =
+      FileWith({{"a", {8}, kF32Type, 0}, {"b", {8}, kF32Type, 32}}, 64, metadata).text();
+  ASSERT_TRUE(TestBytes().AddRaw(whole).Parse().ok());
+  for (size_t length = 0; length < whole.size(); ++length) {
+    EXPECT_FALSE(TestBytes().AddRaw(whole.substr(0, length)).Parse().ok()) << length;
+  }
+}
+
+TEST(GgufFile, NamesVersion1) {
+  EXPECT_THAT(ErrorOf(TestBytes().AddHeader(1, 0, 0)), HasSubstr("GGUF version 1"));
+}
+
+TEST(GgufFile, NamesBigEndianFiles) {
+  EXPECT_THAT(ErrorOf(TestBytes().AddHeader(0x03000000, 0, 0)), HasSubstr("big-endian"));
+}
+
+TEST(GgufFile, RefusesANewerVersion) {
+  EXPECT_THAT(ErrorOf(TestBytes().AddHeader(4, 0, 0)), HasSubstr("version 4"));
+}
+
+TEST(GgufFile, RefusesCountsOfKeysBeyondTheFile) {
+  for (const uint64_t count : {uint64_t{2}, uint64_t{1} << 40, ~uint64_t{0}}) {
+    EXPECT_THAT(ErrorOf(TestBytes().AddHeader(3, 0, count)), HasSubstr("metadata keys"));
+  }
+}
+
+TEST(GgufFile, RefusesCountsOfTensorsBeyondTheFile) {
+  for (const uint64_t count : {uint64_t{1}, uint64_t{1} << 40, ~uint64_t{0}}) {
+    EXPECT_THAT(ErrorOf(TestBytes().AddHeader(3, count, 0)), HasSubstr("tensors"));
+  }
+}
+
+TEST(GgufFile, RefusesAKeyWhoseLengthLiesBeyondTheFile) {
+  TestBytes bytes;
+  bytes.AddHeader(3, 0, 1).Add(~uint64_t{0}).AddRaw(std::string(32, 'x'));
+  EXPECT_THAT(ErrorOf(bytes), HasSubstr("a length beyond the file"));
+}
+
+TEST(GgufFile, RefusesAStringWhoseLengthLiesBeyondTheFile) {
+  TestBytes value;
+  value.Add(uint64_t{100}).AddRaw("short");
+  EXPECT_THAT(ErrorOf(FileWithKey(kString, value)), HasSubstr("a length beyond the file"));
+}
+
+TEST(GgufFile, RefusesNestedArrays) {
+  TestBytes value;
+  value.Add(kArray).Add(uint64_t{1}).Add(kU8).Add(uint64_t{1}).Add(uint8_t{1});
+  EXPECT_THAT(ErrorOf(FileWithKey(kArray, value)), HasSubstr("array of arrays"));
+}
+
+TEST(GgufFile, RefusesArraysLongerThanTheFile) {
+  for (const uint32_t type : {kU8, kString, uint32_t{12}}) {
+    for (const uint64_t count : {uint64_t{1} << 30, uint64_t{1} << 61, ~uint64_t{0}}) {
+      TestBytes value;
+      value.Add(type).Add(count).Add(uint64_t{0});
+      EXPECT_THAT(ErrorOf(FileWithKey(kArray, value)), HasSubstr("claims an array")) << type;
+    }
+  }
+}
+
+TEST(GgufFile, RefusesUnknownTypesOfValuesAndElements) {
+  EXPECT_THAT(ErrorOf(FileWithKey(13, TestBytes().Add(uint64_t{0}))), HasSubstr("type 13"));
+  TestBytes array;
+  array.Add(uint32_t{99}).Add(uint64_t{1}).Add(uint64_t{0});
+  EXPECT_THAT(ErrorOf(FileWithKey(kArray, array)), HasSubstr("type 99"));
+}
+
+TEST(GgufFile, RefusesAKeyThatStandsTwice) {
+  TestBytes bytes;
+  bytes.AddHeader(3, 0, 2);
+  for (int i = 0; i < 2; ++i) bytes.AddString("key").Add(kU8).Add(uint8_t{1});
+  EXPECT_THAT(ErrorOf(bytes), HasSubstr("key 'key' stands twice"));
+}
+
+TEST(GgufFile, RefusesATensorThatStandsTwice) {
+  EXPECT_THAT(ErrorOf(FileWith({{"w", {8}, kF32Type, 0}, {"w", {8}, kF32Type, 32}}, 64)),
+              HasSubstr("tensor 'w' stands twice"));
+}
+
+TEST(GgufFile, RefusesTensorsThatOverlap) {
+  EXPECT_THAT(ErrorOf(FileWith({{"a", {16}, kF32Type, 0}, {"b", {8}, kF32Type, 32}}, 64)),
+              HasSubstr("'a' and 'b' overlap"));
+}
+
+TEST(GgufFile, RefusesOffsetsThatAreNotAligned) {
+  EXPECT_THAT(ErrorOf(FileWith({{"w", {4}, kF32Type, 4}}, 64)), HasSubstr("multiple of 32"));
+}
+
+TEST(GgufFile, RefusesTensorsBeyondTheFile) {
+  const uint64_t far = uint64_t{1} << 63;
+  for (const uint64_t offset : {uint64_t{64}, far, ~uint64_t{31}}) {
+    EXPECT_THAT(ErrorOf(FileWith({{"w", {16}, kF32Type, offset}}, 64)),
+                HasSubstr("the file has 64"))
+        << offset;
+  }
+}
+
+TEST(GgufFile, RefusesShapesWhoseSizeOverflows) {
+  const uint64_t big = uint64_t{1} << 62;
+  for (const std::vector<uint64_t>& axes :
+       {std::vector<uint64_t>{big, 4},
+        {big},
+        {~uint64_t{0}},
+        {uint64_t{1} << 21, uint64_t{1} << 21, uint64_t{1} << 21}}) {
+    EXPECT_FALSE(FileWith({{"w", axes, kF32Type, 0}}, 64).Parse().ok());
+  }
+}
+
+TEST(GgufFile, RefusesAxesOfZeroAndTooManyOfThem) {
+  EXPECT_THAT(ErrorOf(FileWith({{"w", {4, 0}, kF32Type, 0}}, 64)), HasSubstr("axis of 0"));
+  EXPECT_THAT(ErrorOf(FileWith({{"w", {1, 1, 1, 1, 1}, kF32Type, 0}}, 64)), HasSubstr("5 axes"));
+  EXPECT_THAT(ErrorOf(FileWith({{"w", {}, kF32Type, 0}}, 64)), HasSubstr("0 axes"));
+}
+
+TEST(GgufFile, RefusesRowsThatBlocksDoNotDivide) {
+  EXPECT_THAT(ErrorOf(FileWith({{"w", {48, 2}, kQ8Type, 0}}, 256)),
+              HasSubstr("blocks of 32 (Q8_0) do not divide"));
+}
+
+TEST(GgufFile, NamesTypesThatItDoesNotComputeWith) {
+  EXPECT_THAT(ErrorOf(FileWith({{"w", {256}, 10, 0}}, 256)), HasSubstr("type Q2_K"));
+}
+
+TEST(GgufFile, RefusesUnknownTypeNumbers) {
+  EXPECT_THAT(ErrorOf(FileWith({{"w", {256}, 4711, 0}}, 256)), HasSubstr("4711 is not known"));
+}
+
+TEST(GgufFile, RefusesAbsurdAlignments) {
+  for (const uint32_t alignment : {0u, 4u, 48u, 1u << 30}) {
+    GgufMetadataBuilder metadata;
+    metadata.AddU32("general.alignment", alignment);
+    EXPECT_THAT(ErrorOf(FileWith({{"w", {8}, kF32Type, 0}}, 32, metadata)),
+                HasSubstr("general.alignment"))
+        << alignment;
+  }
+}
+
+TEST(GgufFile, RefusesNamesOfTensorsThatAreEmptyOrVeryLong) {
+  EXPECT_FALSE(FileWith({{"", {8}, kF32Type, 0}}, 32).Parse().ok());
+  EXPECT_FALSE(FileWith({{std::string(256, 'x'), {8}, kF32Type, 0}}, 32).Parse().ok());
+}
+
+TEST(GgufMetadata, SaysWhatItFoundAndWhatIsAllowed) {
+  GgufMetadataBuilder metadata;
+  metadata.AddU32("n", 7);
+  const auto file = FileWith({}, 0, metadata).Parse();
+  ASSERT_TRUE(file.ok());
+  const GgufMetadata& m = file->metadata();
+  EXPECT_THAT(m.Int("n", 0, 5).status().message(),
+              HasSubstr("key 'n' is u32 7; an integer from 0 to 5 is needed"));
+  EXPECT_THAT(m.String("n").status().message(), HasSubstr("a string is needed"));
+  EXPECT_THAT(m.Int("absent", 0, 5).status().message(), HasSubstr("key 'absent' is missing"));
+  EXPECT_EQ(*m.Number("n", 0, 10), 7.0);
+}
+
+TEST(GgufMetadata, RefusesNumbersThatAreNone) {
+  GgufMetadataBuilder metadata;
+  metadata.AddF32("x", std::numeric_limits<float>::quiet_NaN());
+  metadata.AddF32s("list", std::vector<float>{1, std::numeric_limits<float>::infinity()});
+  const auto file = FileWith({}, 0, metadata).Parse();
+  ASSERT_TRUE(file.ok());
+  EXPECT_FALSE(file->metadata().Number("x", -1e300, 1e300).ok());
+  EXPECT_FALSE(file->metadata().Numbers("list").ok());
+}
+
+}  // namespace
+}  // namespace npumoe

@@ -1,0 +1,90 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "model/gguf/test_gguf.h"
+#include "model/test_folder.h"
+
+namespace npumoe {
+namespace {
+
+using ::testing::HasSubstr;
+
+struct PartKeys {
+  uint32_t number = 0;
+  uint32_t count = 2;
+  uint32_t tensors = 2;
+};
+
+// Writes part `keys.number` with one tensor of this name.
+std::filesystem::path WritePart(const TestFolder& folder, const std::string& file,
+                                const PartKeys& keys, const std::string& tensor) {
+  GgufMetadataBuilder metadata;
+  metadata.AddU32("split.no", keys.number);
+  metadata.AddU32("split.count", keys.count);
+  metadata.AddU32("split.tensors.count", keys.tensors);
+  return folder.Write(file, FileWith({{tensor, {8}, 0, 0}}, 32, metadata).text());
+}
+
+std::string ErrorOf(const std::filesystem::path& path) {
+  const auto model = GgufModelFile::Open(path);
+  return model.ok() ? "no error" : model.status().message();
+}
+
+TEST(GgufModelFile, FindsTheOtherPartsOfASplitModel) {
+  const TestFolder folder;
+  const auto first = WritePart(folder, "m-00001-of-00002.gguf", {0}, "a");
+  WritePart(folder, "m-00002-of-00002.gguf", {1}, "b");
+  const auto model = GgufModelFile::Open(first);
+  ASSERT_TRUE(model.ok()) << model.status().message();
+  EXPECT_EQ(model->tensors().size(), 2u);
+  EXPECT_THAT(model->FileOf("b"), HasSubstr("m-00002-of-00002.gguf"));
+}
+
+TEST(GgufModelFile, NamesAPartThatIsMissing) {
+  const TestFolder folder;
+  const auto first = WritePart(folder, "m-00001-of-00002.gguf", {0}, "a");
+  EXPECT_THAT(ErrorOf(first), HasSubstr("m-00002-of-00002.gguf: no such file"));
+}
+
+TEST(GgufModelFile, NamesTheFirstPartWhenALaterOneIsOpened) {
+  const TestFolder folder;
+  WritePart(folder, "m-00001-of-00002.gguf", {0}, "a");
+  const auto second = WritePart(folder, "m-00002-of-00002.gguf", {1}, "b");
+  EXPECT_THAT(ErrorOf(second), HasSubstr("give the first one, m-00001-of-00002.gguf"));
+}
+
+TEST(GgufModelFile, RefusesAFirstPartWhoseNameDoesNotTellTheOthers) {
+  const TestFolder folder;
+  const auto first = WritePart(folder, "model.gguf", {0}, "a");
+  EXPECT_THAT(ErrorOf(first), HasSubstr("-00001-of-00002.gguf"));
+}
+
+TEST(GgufModelFile, RefusesAPartOfAnotherSplit) {
+  const TestFolder folder;
+  const auto first = WritePart(folder, "m-00001-of-00002.gguf", {0}, "a");
+  WritePart(folder, "m-00002-of-00002.gguf", {1, 3, 2}, "b");
+  EXPECT_THAT(ErrorOf(first), HasSubstr("different downloads"));
+}
+
+TEST(GgufModelFile, RefusesATensorThatStandsInTwoParts) {
+  const TestFolder folder;
+  const auto first = WritePart(folder, "m-00001-of-00002.gguf", {0}, "a");
+  WritePart(folder, "m-00002-of-00002.gguf", {1}, "a");
+  EXPECT_THAT(ErrorOf(first), HasSubstr("stands in an earlier part, too"));
+}
+
+TEST(GgufModelFile, RefusesPartsThatHoldAnotherNumberOfTensors) {
+  const TestFolder folder;
+  const auto first = WritePart(folder, "m-00001-of-00002.gguf", {0, 2, 5}, "a");
+  WritePart(folder, "m-00002-of-00002.gguf", {1, 2, 5}, "b");
+  EXPECT_THAT(ErrorOf(first), HasSubstr("split.tensors.count"));
+}
+
+TEST(GgufModelFile, RefusesAPartNumberBeyondTheCount) {
+  const TestFolder folder;
+  const auto first = WritePart(folder, "m-00001-of-00002.gguf", {7}, "a");
+  EXPECT_THAT(ErrorOf(first), HasSubstr("split.no"));
+}
+
+}  // namespace
+}  // namespace npumoe
