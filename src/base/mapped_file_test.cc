@@ -189,5 +189,14 @@ TEST_F(Files, AreWrittenBesideLeftOversOfAKilledProcess) {
   EXPECT_EQ(Contents(path), "new");
 }
 
+#ifdef __SANITIZE_ADDRESS__
+// The rest of the last page could be read without anybody noticing.
+TEST_F(Files, EndForTheAddressSanitizerWhereTheyEnd) {
+  const auto file = MappedFile::Open(Write("nine", "123456789")).value();
+  EXPECT_EQ(file->bytes()[8], std::byte{'9'});
+  EXPECT_DEATH((void)*const_cast<const volatile std::byte*>(file->bytes().data() + 9), "poison");
+}
+#endif
+
 }  // namespace
 }  // namespace npumoe
