@@ -1,4 +1,6 @@
 // DeepSeek-V2, whose roles are text, and V2.5, whose roles are tokens.
+#include <string>
+
 #include "model/chat/formats.h"
 #include "model/chat/segments.h"
 
@@ -28,14 +30,18 @@ std::optional<ChatVariant> RecogniseDeepSeekV2(const JinjaText& text) {
   return ChatVariant{};
 }
 
-// The system prompt is that of the last system message, and stands first.
+// The system prompt is that of the last system message, and stands first. Before all, the template
+// prints its own indentation once for each: `style` is how many spaces that is.
 ChatSegments RenderDeepSeekV25(const ChatRequest& request) {
   NPUMOE_RETURN_IF_ERROR(RefuseTools(request, "deepseek-v2.5"));
+  const std::string indentation(static_cast<size_t>(request.variant.style), ' ');
+  SegmentWriter writer;
   std::string_view system;
   for (const ChatMessage& message : request.messages) {
-    if (message.role == "system") system = message.content;
+    if (message.role != "system") continue;
+    writer.Control(indentation);
+    system = message.content;
   }
-  SegmentWriter writer;
   writer.Control(request.bos);
   writer.Text(system);
   for (const ChatMessage& message : request.messages) {
@@ -81,8 +87,11 @@ std::optional<ChatVariant> RecogniseDeepSeekV25(const JinjaText& text) {
                             "assistant"}) &&
       text.HasNames({"messages", "bos_token", "system_prompt", "add_generation_prompt"}) &&
       text.HasBlankOutside();
-  if (!is_known) return std::nullopt;
-  return ChatVariant{};
+  // Chosen: a tenfold of the published one is no indentation of this template any more.
+  constexpr size_t kMostSpaces = 80;
+  if (!is_known || text.outside.size() > kMostSpaces) return std::nullopt;
+  if (text.outside.find('\n') != text.outside.npos) return std::nullopt;
+  return ChatVariant{.style = static_cast<int>(text.outside.size()), .default_system = {}};
 }
 
 }  // namespace npumoe

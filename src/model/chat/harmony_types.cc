@@ -71,10 +71,8 @@ Result<std::string> TypeWriter::Array(const OrderedJson& schema, const std::stri
 
 Result<std::string> TypeWriter::OneOf(const OrderedJson& variants, const std::string& where) const {
   if (!variants.is_array()) return InvalidInput(where + ".oneOf: a list is needed");
-  const bool has_objects = std::ranges::any_of(variants, [](const OrderedJson& variant) {
-    return IsText(Member(variant, "type"), "object");
-  });
-  if (has_objects && variants.size() > 1) return std::string("any");
+  // The template means to print "any" for several objects, but its flag is lost at the end of its
+  // loop (Jinja's scopes), so models have always read all variants.
   std::string text;
   for (size_t i = 0; i < variants.size(); ++i) {
     const OrderedJson& variant = variants[i];
