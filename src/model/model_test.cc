@@ -207,7 +207,7 @@ TEST(ModelFolder, IsRefusedWhenItIsNone) {
   TestFolder folder;
   EXPECT_CONTAINS(LoadModel(folder.path() / "none").status().message(), "does not exist");
   EXPECT_CONTAINS(LoadModel(folder.path()).status().message(), "no config.json");
-  EXPECT_CONTAINS(LoadModel(folder.Write("x.gguf", "GGUF")).status().message(), "is a file");
+  EXPECT_CONTAINS(LoadModel(folder.Write("x.bin", "weights")).status().message(), "is a file");
 }
 
 TEST(ModelFolder, IsRefusedWithABrokenConfig) {
