@@ -41,6 +41,9 @@ Status CheckMergeable(const Calibration& a, const Calibration& b) {
   if (a.experts_per_token != b.experts_per_token) {
     return differ("experts per token", a.experts_per_token, b.experts_per_token);
   }
+  if (a.shared_experts != b.shared_experts) {
+    return differ("number of shared experts", a.shared_experts, b.shared_experts);
+  }
   if (a.layers.size() != b.layers.size()) {
     return differ("number of MoE layers", a.layers.size(), b.layers.size());
   }
@@ -75,6 +78,7 @@ std::string Calibration::Hash() const {
   hasher.Add(std::string_view("npumoe-calibration")).Add(int64_t{kVersion});
   hasher.Add(std::string_view(model_hash)).Add(std::string_view(tokenizer_hash));
   hasher.Add(int64_t{num_experts}).Add(int64_t{experts_per_token});
+  if (shared_experts > 0) hasher.Add(int64_t{shared_experts});
   hasher.Add(static_cast<int64_t>(sources.size()));
   for (const std::string& source : sources) hasher.Add(std::string_view(source));
   hasher.Add(static_cast<int64_t>(blocks.size()));

@@ -31,8 +31,9 @@ struct ExpertActivationMax {
 
 struct LayerCalibration {
   int layer = 0;
-  std::vector<uint8_t> counts;                  // [blocks, experts]: tokens of the block, 0..32
-  std::vector<ExpertActivationMax> activation;  // [experts]; empty when not recorded
+  std::vector<uint8_t> counts;  // [blocks, experts]: tokens of the block, 0..32
+  // [experts + shared experts]; empty when not recorded
+  std::vector<ExpertActivationMax> activation;
 };
 
 struct Calibration {
@@ -41,6 +42,7 @@ struct Calibration {
   std::string tokenizer_hash;  // empty when calibrated from ids
   int num_experts = 0;
   int experts_per_token = 0;
+  int shared_experts = 0;            // 0 or 1: every token chooses it, so it is not counted
   std::vector<std::string> sources;  // names and hashes of the texts, for the reader
   std::vector<CalibrationBlock> blocks;
   std::vector<LayerCalibration> layers;

@@ -22,6 +22,10 @@ Status CheckHeader(const CalibrationHeader& header) {
     return InvalidInput(fmt::format("calibration: {} experts per token; allowed are 1 to {}",
                                     header.experts_per_token, header.num_experts));
   }
+  if (header.shared_experts < 0 || header.shared_experts > 1) {
+    return InvalidInput(
+        fmt::format("calibration: {} shared experts; allowed are 0 and 1", header.shared_experts));
+  }
   if (header.layers.empty()) {
     return InvalidInput("calibration: the model has no MoE layer, so there is nothing to count");
   }
@@ -113,11 +117,12 @@ Status CalibrationBuilder::AddRouting(int layer, std::span<const int32_t> ids) {
 
 Status CalibrationBuilder::AddActivation(int layer, int expert, float inner_max, float output_max) {
   NPUMOE_ASSIGN_OR_RETURN(Layer * state, FindLayer(layer));
-  if (expert < 0 || expert >= header_.num_experts) {
-    return InvalidInput(fmt::format("calibration: expert {}; allowed are 0 to {}", expert,
-                                    header_.num_experts - 1));
+  const int experts = header_.num_experts + header_.shared_experts;
+  if (expert < 0 || expert >= experts) {
+    return InvalidInput(
+        fmt::format("calibration: expert {}; allowed are 0 to {}", expert, experts - 1));
   }
-  state->activation.resize(static_cast<size_t>(header_.num_experts));
+  state->activation.resize(static_cast<size_t>(experts));
   ExpertActivationMax& largest = state->activation[static_cast<size_t>(expert)];
   KeepLargest(inner_max, largest.inner);
   KeepLargest(output_max, largest.output);
@@ -134,6 +139,7 @@ Result<Calibration> CalibrationBuilder::Finish() {
   result.tokenizer_hash = header_.tokenizer_hash;
   result.num_experts = header_.num_experts;
   result.experts_per_token = header_.experts_per_token;
+  result.shared_experts = header_.shared_experts;
   result.sources = std::exchange(sources_, {});
   result.blocks = std::exchange(blocks_, {});
   for (size_t i = 0; i < layers_.size(); ++i) {

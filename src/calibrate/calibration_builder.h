@@ -19,6 +19,7 @@ struct CalibrationHeader {
   std::string tokenizer_hash;  // empty when calibrated from ids
   int num_experts = 0;
   int experts_per_token = 0;
+  int shared_experts = 0;   // 0 or 1
   std::vector<int> layers;  // MoE layers, ascending
 };
 
@@ -34,7 +35,8 @@ class CalibrationBuilder {
   // The next tokens of the current sequence in one layer. ids [tokens, k]. The first call of all
   // begins a sequence when BeginSequence has not.
   Status AddRouting(int layer, std::span<const int32_t> ids);
-  // Keeps the largest. NaN and infinity count as the largest float: such an expert has no fp16.
+  // `expert` num_experts is the shared one. Keeps the largest. NaN and infinity count as the
+  // largest float: such an expert has no fp16.
   Status AddActivation(int layer, int expert, float inner_max, float output_max);
   // Ends the last sequence and hands everything over; the builder is empty afterwards. A
   // calibration without a token is refused.

@@ -69,6 +69,26 @@ TEST(CalibrationBuilder, KeepsTheLargestActivationOfAnExpert) {
   EXPECT_EQ(calibration.layers[1].activation[5].output, 30.0f);
 }
 
+TEST(CalibrationBuilder, KeepsTheSharedExpertsActivationBehindTheOthers) {
+  auto builder = CalibrationBuilder::Create({.model_hash = "m",
+                                             .tokenizer_hash = "",
+                                             .num_experts = 8,
+                                             .experts_per_token = 2,
+                                             .shared_experts = 1,
+                                             .layers = {1}});
+  ASSERT_TRUE(builder.ok()) << builder.status().message();
+  ASSERT_TRUE(builder->AddRouting(1, std::vector<int32_t>{0, 1}).ok());
+  ASSERT_TRUE(builder->AddActivation(1, 8, 2.0f, 3.0f).ok());
+  EXPECT_FALSE(builder->AddActivation(1, 9, 2.0f, 3.0f).ok());
+  const Calibration calibration = *builder->Finish();
+  EXPECT_EQ(calibration.layers[0].activation.size(), 9u);
+  EXPECT_EQ(calibration.layers[0].activation[8].output, 3.0f);
+  const auto read = ParseCalibration(SerializeCalibration(calibration), "c");
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  EXPECT_EQ(read->Hash(), calibration.Hash());
+  EXPECT_EQ(read->layers[0].activation[8].output, 3.0f);
+}
+
 TEST(CalibrationBuilder, TakesNanAndInfinityAsTheLargestFloat) {
   CalibrationBuilder builder = MakeBuilder();
   const std::vector<int32_t> ids = {0, 1};
@@ -108,6 +128,7 @@ TEST(CalibrationBuilder, RefusesAModelWithoutMoeLayers) {
                                            .tokenizer_hash = "",
                                            .num_experts = 8,
                                            .experts_per_token = 2,
+                                           .shared_experts = 0,
                                            .layers = {}})
                    .ok());
 }

@@ -2,12 +2,13 @@
 //
 //   { "format": "npumoe-calibration", "version": 1, "hash": "...", "model_hash": "...",
 //     "tokenizer_hash": "...", "num_experts": 64, "experts_per_token": 6, "block_tokens": 32,
-//     "sources": ["..."], "sequences": [98, 1024],
+//     "shared_experts": 1, "sources": ["..."], "sequences": [98, 1024],
 //     "layers": [ { "layer": 1, "counts": "<base64 of [blocks, experts] bytes>",
 //                   "inner_max": [..], "output_max": [..] } ] }
 //
-// `sequences` are token counts: each is cut into blocks of 32 and a rest. The arrays of maxima
-// are absent where they were not recorded. `hash` is Calibration::Hash of the contents.
+// `sequences` are token counts: each is cut into blocks of 32 and a rest. `shared_experts` is
+// absent where there is none. The arrays of maxima, the shared expert's last, are absent where they
+// were not recorded. `hash` is Calibration::Hash of the contents.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -129,7 +130,7 @@ Result<LayerCalibration> ReadLayer(const JsonObject& object, const Calibration& 
   NPUMOE_RETURN_IF_ERROR(CheckCounts(object, calibration, *counts));
   layer.counts = *std::move(counts);
   if (!object.Has("inner_max") && !object.Has("output_max")) return layer;
-  const auto experts = static_cast<size_t>(calibration.num_experts);
+  const auto experts = static_cast<size_t>(calibration.num_experts + calibration.shared_experts);
   NPUMOE_ASSIGN_OR_RETURN(const auto inner, ReadMaxima(object, "inner_max", experts));
   NPUMOE_ASSIGN_OR_RETURN(const auto output, ReadMaxima(object, "output_max", experts));
   for (size_t e = 0; e < experts; ++e) layer.activation.push_back({inner[e], output[e]});
@@ -150,9 +151,10 @@ Status ReadLayers(const JsonObject& root, Calibration& calibration) {
 }
 
 Status ReadHeader(const JsonObject& root, Calibration& calibration) {
-  NPUMOE_RETURN_IF_ERROR(
-      CheckKeys(root, {"format", "version", "hash", "model_hash", "tokenizer_hash", "num_experts",
-                       "experts_per_token", "block_tokens", "sources", "sequences", "layers"}));
+  NPUMOE_RETURN_IF_ERROR(CheckKeys(
+      root,
+      {"format", "version", "hash", "model_hash", "tokenizer_hash", "num_experts",
+       "experts_per_token", "shared_experts", "block_tokens", "sources", "sequences", "layers"}));
   NPUMOE_ASSIGN_OR_RETURN(const std::string format, root.String("format"));
   if (format != kFormat) {
     return root.FieldError("format",
@@ -168,6 +170,10 @@ Status ReadHeader(const JsonObject& root, Calibration& calibration) {
   NPUMOE_ASSIGN_OR_RETURN(const int64_t k, root.Int("experts_per_token", 1, experts));
   calibration.num_experts = static_cast<int>(experts);
   calibration.experts_per_token = static_cast<int>(k);
+  if (root.Has("shared_experts")) {
+    NPUMOE_ASSIGN_OR_RETURN(const int64_t shared, root.Int("shared_experts", 1, 1));
+    calibration.shared_experts = static_cast<int>(shared);
+  }
   NPUMOE_ASSIGN_OR_RETURN(const Json* sources, root.Array("sources"));
   for (const Json& source : *sources) {
     if (!source.is_string()) return root.FieldError("sources", "found an entry that is no text");
@@ -201,6 +207,7 @@ std::string SerializeCalibration(const Calibration& calibration) {
                {"sources", calibration.sources},
                {"sequences", SequenceLengths(calibration)},
                {"layers", Json::array()}};
+  if (calibration.shared_experts > 0) json["shared_experts"] = calibration.shared_experts;
   for (const LayerCalibration& layer : calibration.layers)
     json["layers"].push_back(LayerJson(layer));
   // Strings come from the builder or the parser, so they are UTF-8; nothing is thrown either way.

@@ -125,6 +125,7 @@ Result<Calibration> CalibrateSources(const Options& options, Engine& engine) {
   if (!options.data.empty()) header.tokenizer_hash = model.tokenizer_hash;
   header.num_experts = model.config.moe.num_experts;
   header.experts_per_token = model.config.moe.experts_per_token;
+  header.shared_experts = model.config.moe.has_shared_expert() ? 1 : 0;
   header.layers = model.config.MoeLayers();
   NPUMOE_ASSIGN_OR_RETURN(CalibrationBuilder builder, CalibrationBuilder::Create(header));
   NPUMOE_RETURN_IF_ERROR(RunSources(options, engine, sources, builder));
