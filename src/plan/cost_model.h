@@ -20,27 +20,34 @@ class CostModel {
   // One launch of a program. `rows[i]` rows of expert i are filled (for cost_follows_rows).
   LaunchCost Launch(const PlannedProgram& program, std::span<const int64_t> rows) const;
   LaunchCost LaunchAtCapacity(const PlannedProgram& program) const;
-  // One expert of `capacity` inside a launch, without launch and sync.
+  // One routed expert of `capacity` inside a launch, without launch and sync.
   double NpuExpertMs(int64_t capacity) const;
-  // `rows` rows of one expert on the CPU, gather and combine included; 0 for no rows.
-  double CpuExpertMs(int64_t rows) const;
+  // `rows` rows of one routed expert on the CPU, gather and combine included; 0 for no rows.
+  double CpuExpertMs(int64_t rows) const { return CpuExpertMs(0, rows); }
+  // The same of any expert: the shared one has another size.
+  double CpuExpertMs(int expert, int64_t rows) const;
   // Gather into and combine out of NPU buffers, for `assignments` rows; linear in them.
   double GatherMs(int64_t assignments) const;
   double CombineMs(int64_t assignments) const;
   double DispatchMs(int64_t assignments) const;  // both
-  // Norms, attention with `history` earlier tokens, router of one layer over `tokens`.
+  // Norms, attention with `history` earlier tokens, router of one layer over `tokens`; the mean of
+  // the layers where only some have a window.
   double AttentionAndRouterMs(int64_t tokens, int64_t history) const;
   double DenseFfnMs(int64_t tokens) const;
   double HeadMs() const;  // last row's logits
   // Power of each active engine times its busy time, plus idle power times the elapsed time.
   double EnergyJ(double elapsed_ms, double cpu_busy_ms, double npu_energy_j) const;
-  int64_t ExpertProgramBytes() const;  // weights of one expert in a program (fp16)
+  int64_t ExpertProgramBytes(int expert) const;  // weights of one expert in a program (fp16)
 
   const ChipProfile& profile() const { return profile_; }
   const ModelConfig& config() const { return config_; }
   double weight_bytes_cpu() const { return weight_bytes_cpu_; }
 
  private:
+  double WeightsOf(int expert) const;
+  // Keys and values of all heads from the cached rows; nothing without latent attention.
+  double ExpandLatentMs(double cached_tokens) const;
+
   ModelConfig config_;
   ChipProfile profile_;
   double weight_bytes_cpu_;

@@ -21,9 +21,12 @@ class BranchAndBound {
 
   LayerSolution Run() {
     best_ = LayerScore(problem_, weights_, levels_).Solution();
+    const FixedWork& fixed = weights_.fixed;
     Partial empty;
-    empty.cpu.assign(static_cast<size_t>(problem_.samples()), 0);
-    empty.filled = empty.cpu;
+    empty.npu_ms = fixed.npu_ms;
+    empty.npu_j = fixed.npu_j;
+    empty.cpu.assign(static_cast<size_t>(problem_.samples()), fixed.cpu_ms);
+    empty.filled.assign(empty.cpu.size(), fixed.npu_rows);
     Decide(0, empty);
     return best_;
   }
@@ -72,7 +75,7 @@ class BranchAndBound {
   void Decide(int expert, const Partial& partial) {
     const double cost = Cost(partial);
     if (expert == problem_.experts()) {
-      if (cost < best_.score) best_ = {levels_, cost};
+      if (cost < best_.score) best_ = {levels_, cost, SharedPlace::kCpu};
       return;
     }
     if (cost >= best_.score) return;

@@ -67,6 +67,15 @@ ScoreWeights RandomWeights(std::mt19937& random) {
   return weights;
 }
 
+// Every third layer has a shared expert, on either engine.
+FixedWork RandomFixedWork(unsigned seed) {
+  std::mt19937 random(seed);
+  FixedWork fixed;
+  if (seed % 6 == 0) fixed.cpu_ms = Draw(random, 0.05, 1);
+  if (seed % 6 == 3) fixed = {Draw(random, 0.1, 1), Draw(random, 0, 1e-3), 0, double{kChunk}};
+  return fixed;
+}
+
 TEST(ExactSearch, OptimalLiesWithinOnePercentOnRandomSmallLayers) {
   double worst = 0;
   int on_npu = 0;
@@ -74,7 +83,8 @@ TEST(ExactSearch, OptimalLiesWithinOnePercentOnRandomSmallLayers) {
     std::mt19937 random(seed);
     const RowCosts costs = RandomCosts(random);
     const LayerProblem problem(costs, RandomLoads(random), DrawInt(random, 1, 8));
-    const ScoreWeights weights = RandomWeights(random);
+    ScoreWeights weights = RandomWeights(random);
+    weights.fixed = RandomFixedWork(seed);
     const int programs = DrawInt(random, 1, 3);
     const LayerSolution exact = ExactSearch(problem, weights, programs);
     const LayerSolution found = SolveLayer(problem, weights, programs, {});

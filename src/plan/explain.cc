@@ -156,7 +156,7 @@ std::string ExplainPlan(const Plan& plan, const PlanInputs& inputs, const PlanOp
   text += BreakEven(plan, problem->costs, inputs, options) + "\n";
   text += StrategyTable(inputs, *problem, plan) + "\n";
   text += ChunkTable(inputs, options, plan) + "\n";
-  text += LayerPicture(plan, problem->loads);
+  text += LayerPicture(plan, problem->all_loads);
   for (const std::string& note : plan.notes) text += "Note: " + note + "\n";
   return text;
 }

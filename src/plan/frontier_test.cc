@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 // DeepSeek-V2-Lite: the model of the routing records.
 ModelConfig DeepSeekV2Lite() {
   ModelConfig config = testdata::Qwen3A3b(27);
-  config.moe = {64, 6, 1408, false};
+  config.moe = testdata::Moe({64, 6, 1408});
   return config;
 }
 

@@ -80,6 +80,12 @@ LayerScore::LayerScore(const LayerProblem& problem, const ScoreWeights& weights,
       filled_(cpu_),
       zeros_(cpu_) {
   NPUMOE_CHECK(levels.size() == levels_.size());
+  const FixedWork& fixed = weights.fixed;
+  sums_ = {fixed.npu_ms, fixed.npu_j, fixed.cpu_ms, fixed.npu_rows, 0};
+  for (size_t k = 0; k < static_cast<size_t>(problem.samples()); ++k) {
+    cpu_[k] = static_cast<float>(fixed.cpu_ms);
+    filled_[k] = static_cast<float>(fixed.npu_rows);
+  }
   for (int expert = 0; expert < problem.experts(); ++expert) {
     sums_.mean_cpu_ms += problem.MeanCpuMs(expert, 0);
     const std::span<const float> cpu = problem.CpuMs(expert, 0);

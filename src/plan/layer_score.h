@@ -5,7 +5,8 @@
 //
 // with N = programs * launch + sum n_e(c_e); for sample chunk k: C_k = sum of what the CPU computes
 // of non-resident experts and overflow, D_k = gather and combine for NPU rows, B = attention and
-// router. `overlapped` is the share of chunks that have a partner in flight.
+// router. `overlapped` is the share of chunks that have a partner in flight. Fixed work adds to N,
+// C_k and D_k.
 #pragma once
 
 #include <cstdint>
@@ -28,6 +29,14 @@ struct RowCosts {
 };
 RowCosts TabulateRowCosts(const CostModel& costs, int64_t chunk_tokens);
 
+// What every chunk of a layer costs whatever the capacities (the shared expert).
+struct FixedWork {
+  double npu_ms = 0;  // launch and sync included
+  double npu_j = 0;
+  double cpu_ms = 0;
+  double npu_rows = 0;  // gathered and combined
+};
+
 // Linear combination that is minimised, per layer and chunk.
 struct ScoreWeights {
   double elapsed = 1;      // per ms
@@ -36,6 +45,7 @@ struct ScoreWeights {
   double overlapped = 1;   // share of the chunks, see above
   double cpu_base_ms = 0;  // B
   double row_reward = 0;   // taken off per assignment computed on the NPU
+  FixedWork fixed = {};
 };
 
 // Loads of one layer: [experts, samples], and which experts may run on the NPU.
@@ -95,9 +105,13 @@ class LayerProblem {
   std::vector<double> mean_filled_;
 };
 
+// Of the shared expert, which the levels do not hold.
+enum class SharedPlace : uint8_t { kCpu, kNpu };
+
 struct LayerSolution {
   std::vector<int> levels;  // [experts]
   double score = 0;
+  SharedPlace shared_place = SharedPlace::kCpu;  // that the score's fixed work is of
 };
 
 struct LevelChange {
@@ -118,7 +132,7 @@ class LayerScore {
 
   int Level(int expert) const { return levels_[static_cast<size_t>(expert)]; }
   int residents() const { return sums_.residents; }
-  LayerSolution Solution() const { return {levels_, Score()}; }
+  LayerSolution Solution() const { return {levels_, Score(), SharedPlace::kCpu}; }
 
  private:
   struct Sums {  // what does not differ between samples, or only its mean matters

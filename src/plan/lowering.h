@@ -11,7 +11,7 @@
 namespace npumoe {
 
 // Weights are converted to fp16 when the writer asks for them (WeightData::produce); a weight
-// beyond the range of fp16 makes that fail with its name.
+// beyond the range of fp16 makes that fail with its name. Experts have biases where the model's do.
 Result<Graph> LowerProgram(const Plan& plan, const LayerPlan& layer, const PlannedProgram& program,
                            const std::vector<FfnWeights>& experts);
 

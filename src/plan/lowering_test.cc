@@ -84,6 +84,49 @@ TEST(Lowering, FillsProgramsWithTheirOwnExpertsOnly) {
   }
 }
 
+TEST(Lowering, GivesTheSharedExpertItsOwnSize) {
+  SampleExperts experts;
+  constexpr int kSharedInner = 10;  // of SamplePlan
+  const std::vector<float> values(kHidden * kSharedInner, 0.125f);
+  const auto* data = reinterpret_cast<const std::byte*>(values.data());
+  const TensorView inward{DType::kF32, Shape{kSharedInner, kHidden}, data};
+  const TensorView outward{DType::kF32, Shape{kHidden, kSharedInner}, data};
+  experts.ffns().push_back({inward, inward, outward});
+  const Plan plan = SamplePlan();
+  const PlannedProgram program{GraphForm::kDenseChains, {{kExperts, 512}}};
+  const auto graph = LowerProgram(plan, plan.layers[0], program, experts.ffns());
+  ASSERT_TRUE(graph.ok()) << graph.status().message();
+  EXPECT_EQ(graph->WeightBytes(), 3 * kHidden * kSharedInner * 2);
+}
+
+TEST(Lowering, TakesTheBiasesOfExperts) {
+  SampleExperts experts;
+  const std::vector<float> values(kHidden, 0.125f);
+  const auto* data = reinterpret_cast<const std::byte*>(values.data());
+  for (FfnWeights& ffn : experts.ffns()) {
+    ffn.gate_bias = ffn.up_bias = {DType::kF32, Shape{kInner}, data};
+    ffn.down_bias = {DType::kF32, Shape{kHidden}, data};
+  }
+  const auto graph = Lower(SamplePlan(), 0, experts.ffns());
+  ASSERT_TRUE(graph.ok()) << graph.status().message();
+  const auto weights = Weights(*graph);
+  ASSERT_TRUE(weights.ok()) << weights.status().message();
+  EXPECT_EQ(std::ranges::count(*weights, 0.125f), 2 * (2 * kInner + kHidden));
+}
+
+TEST(Lowering, NamesTheBiasThatFp16CannotHold) {
+  SampleExperts experts;
+  const std::vector<float> values(kHidden, 1e6f);
+  const auto* data = reinterpret_cast<const std::byte*>(values.data());
+  for (FfnWeights& ffn : experts.ffns()) {
+    ffn.gate_bias = ffn.up_bias = {DType::kF32, Shape{kInner}, data};
+    ffn.down_bias = {DType::kF32, Shape{kHidden}, data};
+  }
+  const auto graph = Lower(SamplePlan(), 0, experts.ffns());
+  ASSERT_TRUE(graph.ok()) << graph.status().message();
+  EXPECT_CONTAINS(Weights(*graph).status().message(), "down bias: weight 0 is 1000000");
+}
+
 TEST(Lowering, NamesTheWeightThatFp16CannotHold) {
   SampleExperts experts;
   experts.values(3 * 7 + 1)[5] = 1e6f;  // expert 7, up
@@ -125,6 +168,7 @@ TEST(Lowering, KeysProgramsByEverythingThatTheirBytesDependOn) {
   EXPECT_NE(key, key_with([](Plan& p, LayerPlan&, PlannedProgram&) { p.model_hash = "x"; }));
   EXPECT_NE(key, key_with([](Plan& p, LayerPlan&, PlannedProgram&) { p.hidden_size = 8; }));
   EXPECT_NE(key, key_with([](Plan&, LayerPlan& l, PlannedProgram&) { l.layer = 1; }));
+  EXPECT_NE(key, key_with([](Plan& p, LayerPlan&, PlannedProgram&) { p.activation_limit = 1; }));
   EXPECT_NE(key, key_with([](Plan&, LayerPlan&, PlannedProgram& p) {
               p.form = GraphForm::kGroupedConv;
             }));

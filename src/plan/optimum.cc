@@ -20,11 +20,25 @@ constexpr double kRewardStep = 8;
 constexpr double kDecisiveReward = 1e4;
 constexpr int kBisections = 7;
 
-// A whole-model solution: levels per layer and the programs each layer may use.
+// A whole-model solution: levels per layer and the programs each layer may use, the shared
+// expert's included.
 struct Solution {
   std::vector<LayerSolution> layers;
   std::vector<int> programs;
 };
+
+// The cheaper of both places of the shared expert for every number of programs.
+std::vector<LayerSolution> BetterPlaces(const std::vector<LayerSolution>& on_cpu,
+                                        const std::vector<LayerSolution>& on_npu) {
+  std::vector<LayerSolution> best = on_cpu;
+  for (size_t p = 0; p < on_npu.size(); ++p) {  // one program more: its own
+    if (p + 1 == best.size()) best.push_back(best.back());
+    if (on_npu[p].score >= best[p + 1].score) continue;
+    best[p + 1] = on_npu[p];
+    best[p + 1].shared_place = SharedPlace::kNpu;
+  }
+  return best;
+}
 
 class Optimizer {
  public:
@@ -34,8 +48,9 @@ class Optimizer {
     form_ = SingleForm(config, profile);
     if (form_) per_program_ = ExpertsPerProgram(config, profile, *form_);
     if (form_ != GraphForm::kDenseChains) per_program_ = std::min(per_program_, 1);
-    budget_ = per_program_ == 0 ? 0 : profile.limits.max_programs;
-    max_residents_ = MaxResidentExperts(config, profile);
+    budget_ = profile.limits.max_programs;
+    expert_bytes_ = problem.costs.ExpertProgramBytes(0);
+    most_bytes_ = ProgramMemoryBytes(profile);
     for (const LayerLoads& loads : problem.samples) {
       layers_.emplace_back(problem.row_costs, loads, per_program_);
     }
@@ -45,9 +60,8 @@ class Optimizer {
   Solution Sweep(double reward, std::span<const double> multipliers) const {
     std::vector<std::vector<LayerSolution>> candidates;
     std::vector<std::vector<double>> curves;
-    for (const LayerProblem& layer : layers_) {
-      candidates.push_back(
-          SweepMultiplier(layer, Weights(reward), MostPrograms(layer), multipliers));
+    for (size_t l = 0; l < layers_.size(); ++l) {
+      candidates.push_back(SweepLayer(l, reward, multipliers));
       std::vector<double>& curve = curves.emplace_back();
       for (const LayerSolution& candidate : candidates.back()) curve.push_back(candidate.score);
     }
@@ -66,7 +80,10 @@ class Optimizer {
     for (size_t l = 0; l < layers_.size(); ++l) {
       std::vector<LayerSolution> from = {solution.layers[l]};
       for (const std::vector<LayerPlan>& start : starts) AddStart(start[l], l, solution, from);
-      solution.layers[l] = SolveLayer(layers_[l], Weights(reward), solution.programs[l], from);
+      const SharedPlace place = from.front().shared_place;
+      solution.layers[l] =
+          SolveLayer(layers_[l], Weights(reward, place), RoutedPrograms(solution, l), from);
+      solution.layers[l].shared_place = place;
     }
     return FitsMemory(solution) ? solution : swept;
   }
@@ -75,6 +92,9 @@ class Optimizer {
     std::vector<LayerPlan> plans;
     for (size_t l = 0; l < layers_.size(); ++l) {
       plans.push_back(PackLayer(problem_.model_layers[l], solution.layers[l]));
+      if (solution.layers[l].shared_place == SharedPlace::kNpu) {
+        plans.back().programs.push_back(problem_.shared.Program());
+      }
     }
     return plans;
   }
@@ -82,7 +102,7 @@ class Optimizer {
   double Share(const Solution& solution) const {
     Plan plan;
     plan.layers = Packed(solution);
-    return NpuShare(CountCalibrated(plan, problem_.loads));
+    return NpuShare(CountCalibrated(plan, problem_.all_loads));
   }
 
   // Residents take the largest load of the calibration, so that the share is what residency
@@ -107,27 +127,45 @@ class Optimizer {
     return solution;
   }
 
-  bool FitsMemory(const Solution& solution) const {
-    int64_t residents = 0;
-    for (const LayerSolution& layer : solution.layers) {
-      residents += std::count_if(layer.levels.begin(), layer.levels.end(),
-                                 [](int level) { return level > 0; });
-    }
-    return residents <= max_residents_;
+  std::vector<LayerSolution> SweepLayer(size_t l, double reward,
+                                        std::span<const double> multipliers) const {
+    const auto sweep = [&](SharedPlace place) {
+      const int64_t budget = budget_ - (place == SharedPlace::kNpu ? 1 : 0);
+      return SweepMultiplier(layers_[l], Weights(reward, place), MostPrograms(layers_[l], budget),
+                             multipliers);
+    };
+    const std::vector<LayerSolution> on_cpu = sweep(SharedPlace::kCpu);
+    if (!problem_.shared.MayReside(l) || budget_ == 0) return on_cpu;
+    return BetterPlaces(on_cpu, sweep(SharedPlace::kNpu));
   }
 
-  ScoreWeights Weights(double reward) const {
+  bool FitsMemory(const Solution& solution) const {
+    int64_t bytes = 0;
+    for (const LayerSolution& layer : solution.layers) {
+      bytes += expert_bytes_ * std::count_if(layer.levels.begin(), layer.levels.end(),
+                                             [](int level) { return level > 0; });
+      if (layer.shared_place == SharedPlace::kNpu) bytes += problem_.shared.weight_bytes;
+    }
+    return bytes <= most_bytes_;
+  }
+
+  ScoreWeights Weights(double reward, SharedPlace place) const {
     ScoreWeights weights = problem_.weights;
     weights.row_reward = reward;
+    weights.fixed = place == SharedPlace::kNpu ? problem_.shared.on_npu : problem_.shared.on_cpu;
     return weights;
   }
 
-  int MostPrograms(const LayerProblem& layer) const {
+  static int RoutedPrograms(const Solution& solution, size_t l) {
+    return solution.programs[l] - (solution.layers[l].shared_place == SharedPlace::kNpu ? 1 : 0);
+  }
+
+  int MostPrograms(const LayerProblem& layer, int64_t budget) const {
     int residents = 0;
     for (int expert = 0; expert < layer.experts(); ++expert)
       residents += layer.MaxLevel(expert) > 0;
     if (per_program_ == 0) return 0;
-    return static_cast<int>(std::min<int64_t>(layer.Programs(residents), budget_));
+    return static_cast<int>(std::min<int64_t>(layer.Programs(residents), budget));
   }
 
   void AddStart(const LayerPlan& plan, size_t l, const Solution& solution,
@@ -138,14 +176,16 @@ class Optimizer {
     int residents = 0;
     for (const PlannedProgram& program : plan.programs) {
       for (const PlannedExpert& expert : program.experts) {
+        if (expert.expert == problem_.shared.expert) continue;  // its place is decided
         const int level = std::min(static_cast<int>(expert.capacity / problem_.row_costs.quantum),
                                    layer.MaxLevel(expert.expert));
         start.levels[static_cast<size_t>(expert.expert)] = level;
         residents += level > 0;
       }
     }
-    if (residents == 0 || layer.Programs(residents) > solution.programs[l]) return;
-    start.score = LayerScore(layer, problem_.weights, start.levels).Score();
+    if (residents == 0 || layer.Programs(residents) > RoutedPrograms(solution, l)) return;
+    const ScoreWeights weights = Weights(0, from.front().shared_place);
+    start.score = LayerScore(layer, weights, start.levels).Score();
     if (start.score < from.front().score) from.push_back(std::move(start));
   }
 
@@ -177,7 +217,8 @@ class Optimizer {
   std::optional<GraphForm> form_;
   int per_program_ = 0;
   int64_t budget_ = 0;
-  int64_t max_residents_ = 0;
+  int64_t expert_bytes_ = 0;
+  int64_t most_bytes_ = 0;
   std::vector<LayerProblem> layers_;
 };
 

@@ -1,5 +1,7 @@
 #include "plan/plan.h"
 
+#include <fmt/format.h>
+
 #include <bit>
 #include <span>
 
@@ -80,12 +82,17 @@ Status CheckShape(const Plan& plan, const ModelConfig& config) {
       {"expert size", plan.expert_intermediate_size, config.moe.expert_intermediate_size},
       {"experts", plan.num_experts, config.moe.num_experts},
       {"experts per token", plan.experts_per_token, config.moe.experts_per_token},
+      {"shared expert size", plan.shared_intermediate_size, config.moe.shared_intermediate_size},
   };
   for (const Size& size : sizes) {
     if (size.of_plan != size.of_model) {
       return Mismatch(std::string("a model with ") + size.name, std::to_string(size.of_plan),
                       "one with " + std::to_string(size.of_model));
     }
+  }
+  if (plan.activation_limit != double{config.moe.activation_limit}) {
+    return Mismatch("a model with activation limit", fmt::format("{}", plan.activation_limit),
+                    fmt::format("one with {}", config.moe.activation_limit));
   }
   std::vector<int> layers;
   for (const LayerPlan& layer : plan.layers) layers.push_back(layer.layer);
@@ -150,10 +157,11 @@ std::string Plan::Hash() const {
     hasher.Add(std::string_view(name));
   }
   hasher.Add(std::bit_cast<int64_t>(min_npu_share));
-  for (const int64_t size :
-       {chunk_tokens, hidden_size, expert_intermediate_size, num_experts, experts_per_token}) {
+  for (const int64_t size : {chunk_tokens, hidden_size, expert_intermediate_size, num_experts,
+                             experts_per_token, shared_intermediate_size}) {
     hasher.Add(size);
   }
+  hasher.Add(std::bit_cast<int64_t>(activation_limit));
   for (const std::string& text : {model_hash, calibration_hash, profile_name, profile_hash}) {
     hasher.Add(std::string_view(text));
   }

@@ -28,7 +28,7 @@ const char* Name(OverflowMode mode);
 Result<OverflowMode> ParseOverflowMode(std::string_view text);
 
 struct PlannedExpert {
-  int expert = 0;
+  int expert = 0;        // Plan::num_experts is the shared one
   int64_t capacity = 0;  // rows per chunk, a multiple of the profile's quantum
 };
 
@@ -66,7 +66,7 @@ struct Prediction {
 };
 
 struct Plan {
-  static constexpr int kVersion = 1;
+  static constexpr int kVersion = 2;
   Strategy strategy = Strategy::kOptimal;
   Objective objective = Objective::kLatency;
   OverflowMode overflow = OverflowMode::kSpill;
@@ -74,8 +74,10 @@ struct Plan {
   int chunk_tokens = 0;
   int hidden_size = 0;
   int expert_intermediate_size = 0;
-  int num_experts = 0;
-  int experts_per_token = 0;
+  int num_experts = 0;               // routed
+  int experts_per_token = 0;         // routed
+  int shared_intermediate_size = 0;  // 0: no shared expert
+  double activation_limit = 0;       // of the clamped activation; 0: silu(gate) * up
   std::string model_hash;
   std::string calibration_hash;
   std::string profile_name;
@@ -86,6 +88,11 @@ struct Plan {
   std::vector<std::string> notes;  // limits met, experts left out and why
 
   int64_t ProgramCount() const;
+  // Experts with the shared one, which has a size of its own.
+  int expert_count() const { return num_experts + (shared_intermediate_size > 0 ? 1 : 0); }
+  int IntermediateOf(int expert) const {
+    return expert < num_experts ? expert_intermediate_size : shared_intermediate_size;
+  }
   std::string Hash() const;  // of everything that execution depends on, not of the predictions
 };
 

@@ -19,7 +19,8 @@ constexpr int64_t kMaxExperts = 65'536;
 constexpr int64_t kMaxLayers = 10'000;
 constexpr int64_t kMaxWidth = 1'000'000;
 constexpr int64_t kMaxPrograms = 100'000;
-constexpr double kMaxFigure = 1e18;  // of a prediction: milliseconds, joules
+constexpr double kMaxFigure = 1e18;            // of a prediction: milliseconds, joules
+constexpr double kMaxActivationLimit = 65504;  // of fp16
 
 // ---- writing ------------------------------------------------------------------------------------
 
@@ -132,7 +133,18 @@ Result<Prediction> ReadPrediction(const JsonObject& plan, const char* key) {
   return p;
 }
 
-Result<std::vector<PlannedExpert>> ReadExperts(const JsonObject& program, int num_experts) {
+// A shared expert has a size of its own, so it shares no program.
+Status CheckSharedAlone(const JsonObject& program, const std::vector<PlannedExpert>& experts,
+                        const Plan& plan) {
+  for (const PlannedExpert& expert : experts) {
+    if (expert.expert < plan.num_experts || experts.size() == 1) continue;
+    return program.FieldError(
+        "experts", fmt::format("the shared expert, {}, needs a program of its own", expert.expert));
+  }
+  return OkStatus();
+}
+
+Result<std::vector<PlannedExpert>> ReadExperts(const JsonObject& program, const Plan& plan) {
   NPUMOE_ASSIGN_OR_RETURN(const Json* list, program.Array("experts"));
   if (list->empty()) return program.FieldError("experts", "a program needs at least one expert");
   std::vector<PlannedExpert> experts;
@@ -141,25 +153,27 @@ Result<std::vector<PlannedExpert>> ReadExperts(const JsonObject& program, int nu
                           pair[1].is_number_unsigned();
     const uint64_t expert = integers ? pair[0].get<uint64_t>() : kMaxExperts;
     const uint64_t capacity = integers ? pair[1].get<uint64_t>() : 0;
-    if (expert >= static_cast<uint64_t>(num_experts) || capacity < 1 || capacity > kMaxCapacity) {
+    if (expert >= static_cast<uint64_t>(plan.expert_count()) || capacity < 1 ||
+        capacity > kMaxCapacity) {
       return InvalidInput(fmt::format(
           "{}: experts[{}]: [expert, capacity] with an expert from 0 to {} and a capacity from 1 "
           "to {} is needed, found {:.60}",
-          program.name(), experts.size(), num_experts - 1, kMaxCapacity, Text(pair)));
+          program.name(), experts.size(), plan.expert_count() - 1, kMaxCapacity, Text(pair)));
     }
     experts.push_back({static_cast<int>(expert), static_cast<int64_t>(capacity)});
   }
+  NPUMOE_RETURN_IF_ERROR(CheckSharedAlone(program, experts, plan));
   return experts;
 }
 
-Result<PlannedProgram> ReadProgram(const Json& value, const std::string& name, int num_experts) {
+Result<PlannedProgram> ReadProgram(const Json& value, const std::string& name, const Plan& plan) {
   NPUMOE_ASSIGN_OR_RETURN(const JsonObject json, JsonObject::From(value, name));
   constexpr std::string_view kKnown[] = {"form", "experts"};
   NPUMOE_RETURN_IF_ERROR(CheckFields(json, kKnown));
   NPUMOE_ASSIGN_OR_RETURN(const std::string form_name, json.String("form"));
   auto form = ParseGraphForm(form_name);
   if (!form.ok()) return form.status().WithContext(name);
-  NPUMOE_ASSIGN_OR_RETURN(std::vector<PlannedExpert> experts, ReadExperts(json, num_experts));
+  NPUMOE_ASSIGN_OR_RETURN(std::vector<PlannedExpert> experts, ReadExperts(json, plan));
   if (*form != GraphForm::kDenseChains) {
     for (const PlannedExpert& expert : experts) {
       if (expert.capacity == experts.front().capacity) continue;
@@ -200,11 +214,10 @@ Result<LayerPlan> ReadLayer(const Json& value, const std::string& name, const Pl
   for (const Json& program : *programs) {
     NPUMOE_ASSIGN_OR_RETURN(
         PlannedProgram read,
-        ReadProgram(program, fmt::format("{}: programs[{}]", name, layer.programs.size()),
-                    plan.num_experts));
+        ReadProgram(program, fmt::format("{}: programs[{}]", name, layer.programs.size()), plan));
     layer.programs.push_back(std::move(read));
   }
-  NPUMOE_RETURN_IF_ERROR(CheckExpertsOnce(layer, name, plan.num_experts));
+  NPUMOE_RETURN_IF_ERROR(CheckExpertsOnce(layer, name, plan.expert_count()));
   return layer;
 }
 
@@ -250,6 +263,10 @@ Status ReadSizes(const JsonObject& json, Plan& plan) {
   NPUMOE_ASSIGN_OR_RETURN(plan.num_experts, ReadSize(json, "num_experts", kMaxExperts));
   NPUMOE_ASSIGN_OR_RETURN(plan.experts_per_token,
                           ReadSize(json, "experts_per_token", plan.num_experts));
+  NPUMOE_ASSIGN_OR_RETURN(const int64_t shared, json.Int("shared_intermediate_size", 0, kMaxWidth));
+  plan.shared_intermediate_size = static_cast<int>(shared);
+  NPUMOE_ASSIGN_OR_RETURN(plan.activation_limit,
+                          json.Number("activation_limit", 0, kMaxActivationLimit));
   return OkStatus();
 }
 
@@ -280,6 +297,8 @@ std::string SerializePlan(const Plan& plan) {
   text += Field("expert_intermediate_size", plan.expert_intermediate_size);
   text += Field("num_experts", plan.num_experts);
   text += Field("experts_per_token", plan.experts_per_token);
+  text += Field("shared_intermediate_size", plan.shared_intermediate_size);
+  text += Field("activation_limit", plan.activation_limit);
   text += Field("model_hash", plan.model_hash);
   text += Field("calibration_hash", plan.calibration_hash);
   text += Field("profile_name", plan.profile_name);
@@ -311,6 +330,8 @@ Result<Plan> ParsePlan(std::string_view text, const std::string& name) {
                                          "profile_name",
                                          "profile_hash",
                                          "experts_per_token",
+                                         "shared_intermediate_size",
+                                         "activation_limit",
                                          "calibration_hash",
                                          "notes",
                                          "predicted",

@@ -51,6 +51,25 @@ TEST(PlanFile, ReadsBackExactlyWhatWasWritten) {
   EXPECT_EQ(SerializePlan(*read), SerializePlan(plan));
 }
 
+TEST(PlanFile, TakesASharedExpertOnlyInAProgramOfItsOwn) {
+  const auto with_experts = [](const char* experts) {
+    return Refusal(
+        [&](Json& json) { json["layers"][0]["programs"][0]["experts"] = Json::parse(experts); });
+  };
+  EXPECT_EQ(with_experts("[[8, 512]]"), "accepted");
+  EXPECT_CONTAINS(with_experts("[[3, 64], [8, 512]]"),
+                  "the shared expert, 8, needs a program of its own");
+  EXPECT_CONTAINS(with_experts("[[9, 512]]"), "an expert from 0 to 8");
+}
+
+TEST(PlanFile, RefusesASharedExpertOfAModelWithoutOne) {
+  const std::string text = Refusal([](Json& json) {
+    json["shared_intermediate_size"] = 0;
+    json["layers"][0]["programs"][0]["experts"] = Json::parse("[[8, 512]]");
+  });
+  EXPECT_CONTAINS(text, "an expert from 0 to 7");
+}
+
 TEST(PlanFile, KeepsALineForEveryProgram) {
   const std::string text = SerializePlan(SamplePlan());
   EXPECT_CONTAINS(text, "\n      {\"form\": \"C\", \"experts\": [[3, 64], [7, 48]]},\n");
@@ -72,9 +91,10 @@ TEST(PlanFile, IsRefusedWhenEmptyTruncatedOrNoObject) {
 }
 
 TEST(PlanFile, OfAnotherVersionSaysWhichIsRead) {
-  const std::string text = Refusal([](Json& j) { j["version"] = 2; });
-  EXPECT_CONTAINS(text, "version 2");
-  EXPECT_CONTAINS(text, "reads version 1");
+  const std::string text = Refusal([](Json& j) { j["version"] = 1; });
+  EXPECT_CONTAINS(text, "version 1");
+  EXPECT_CONTAINS(text, "reads version 2");
+  EXPECT_CONTAINS(text, "make it again with `npumoe plan`");
 }
 
 TEST(PlanFile, IsRefusedWithAFieldThatWouldBeIgnored) {
@@ -105,10 +125,10 @@ TEST(PlanFile, RefusesCapacitiesThatAreNoRowCounts) {
 }
 
 TEST(PlanFile, RefusesExpertsOutOfRange) {
-  for (const Json& expert : {Json(8), Json(-1), Json(1e12)}) {
+  for (const Json& expert : {Json(9), Json(-1), Json(1e12)}) {
     EXPECT_CONTAINS(
         Refusal([&](Json& j) { j["layers"][0]["programs"][0]["experts"][0][0] = expert; }),
-        "an expert from 0 to 7");
+        "an expert from 0 to 8");
   }
 }
 

@@ -22,6 +22,8 @@ Plan EmptyPlan(const PlanInputs& inputs, const PlanningProblem& problem, Strateg
   plan.expert_intermediate_size = inputs.config.moe.expert_intermediate_size;
   plan.num_experts = inputs.config.moe.num_experts;
   plan.experts_per_token = inputs.config.moe.experts_per_token;
+  plan.shared_intermediate_size = inputs.config.moe.shared_intermediate_size;
+  plan.activation_limit = double{inputs.config.moe.activation_limit};
   plan.model_hash = inputs.model_hash;
   plan.calibration_hash = inputs.calibration.Hash();
   plan.profile_name = inputs.profile.name;
@@ -65,7 +67,7 @@ Plan PlanOptimal(const PlanInputs& inputs, const PlanningProblem& problem) {
 }  // namespace
 
 PromptLoads PromptLoadsOf(const PlanningProblem& problem) {
-  return {&problem.loads, &problem.partial_loads, problem.partial_tokens,
+  return {&problem.all_loads, &problem.all_partial_loads, problem.partial_tokens,
           problem.options.prompt_tokens};
 }
 

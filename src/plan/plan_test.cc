@@ -16,6 +16,8 @@ ModelConfig SampleConfig() {
   config.moe.num_experts = 8;
   config.moe.experts_per_token = 2;
   config.moe.expert_intermediate_size = 4;
+  config.moe.shared_intermediate_size = 10;
+  config.moe.activation_limit = 7.5f;
   config.is_moe_layer = {true, false, true, true};
   return config;
 }
@@ -118,6 +120,9 @@ TEST(Plan, ForAProfileThatHasChangedSaysSo) {
 TEST(Plan, WithOtherSizesOrLayersDoesNotFit) {
   EXPECT_CONTAINS(FitError([](Plan& p) { p.hidden_size = 7; }), "hidden size 7");
   EXPECT_CONTAINS(FitError([](Plan& p) { p.num_experts = 9; }), "experts 9");
+  EXPECT_CONTAINS(FitError([](Plan& p) { p.shared_intermediate_size = 0; }),
+                  "shared expert size 0");
+  EXPECT_CONTAINS(FitError([](Plan& p) { p.activation_limit = 0; }), "activation limit 0");
   EXPECT_CONTAINS(FitError([](Plan& p) { p.layers.pop_back(); }), "MoE layers");
 }
 

@@ -28,12 +28,14 @@ void ExcludeOverflowing(const Calibration& calibration, PlanningProblem& problem
     const std::vector<ExpertActivationMax>& activation = calibration.layers[l].activation;
     for (size_t e = 0; e < activation.size(); ++e) {
       if (FitsFp16(activation[e])) continue;
-      problem.samples[l].eligible[e] = false;
+      const bool routed = e < problem.samples[l].eligible.size();
+      (routed ? problem.samples[l].eligible[e] : problem.shared.eligible[l]) = false;
       problem.notes.push_back(fmt::format(
-          "layer {} expert {} stays on the CPU: its largest calibrated activation {:.0f} is beyond "
-          "the safe part of fp16's range ({:.0f} of 65504)",
-          problem.model_layers[l], e, std::max(activation[e].inner, activation[e].output),
-          kSafeActivation));
+          "layer {} {} stays on the CPU: its largest calibrated activation {:.0f} is beyond the "
+          "safe "
+          "part of fp16's range ({:.0f} of 65504)",
+          problem.model_layers[l], routed ? fmt::format("expert {}", e) : "shared expert",
+          std::max(activation[e].inner, activation[e].output), kSafeActivation));
     }
   }
 }
@@ -114,7 +116,9 @@ Result<PlanningProblem> PreparePlanning(const PlanInputs& inputs, const PlanOpti
                           {},
                           {},
                           {},
+                          {},
                           inputs.config.MoeLayers(),
+                          {},
                           {},
                           {},
                           {}};
@@ -123,11 +127,14 @@ Result<PlanningProblem> PreparePlanning(const PlanInputs& inputs, const PlanOpti
   if (problem.partial_tokens > 0) {
     const auto blocks =
         static_cast<int>(RoundUp(problem.partial_tokens, int64_t{kCalibrationBlockTokens}));
-    NPUMOE_ASSIGN_OR_RETURN(problem.partial_loads,
+    NPUMOE_ASSIGN_OR_RETURN(const ChunkLoads partial,
                             LoadsPerChunk(calibration, blocks, options.borders));
+    problem.all_partial_loads = WithSharedExpert(partial, inputs.config.moe);
   }
+  problem.all_loads = WithSharedExpert(problem.loads, inputs.config.moe);
   NPUMOE_ASSIGN_OR_RETURN(problem.samples, SampleLoads(calibration, problem.loads, kMaxSamples));
   problem.row_costs = TabulateRowCosts(problem.costs, chunk_tokens);
+  problem.shared = PlanSharedExpert(problem.costs, chunk_tokens, problem.samples.size());
   problem.weights = WeightsOf(options.objective, inputs.profile);
   problem.weights.overlapped = OverlappedShare(options.prompt_tokens, chunk_tokens);
   problem.weights.cpu_base_ms =

@@ -17,6 +17,37 @@
 
 namespace npumoe::testdata {
 
+struct AttentionShape {
+  int num_heads;
+  int num_kv_heads;
+  int head_dim;
+  QkNorm qk_norm;
+};
+
+inline AttentionConfig Attention(const AttentionShape& shape) {
+  AttentionConfig attention;
+  attention.num_heads = shape.num_heads;
+  attention.num_kv_heads = shape.num_kv_heads;
+  attention.head_dim = shape.head_dim;
+  attention.qk_norm = shape.qk_norm;
+  return attention;
+}
+
+struct MoeShape {
+  int num_experts;
+  int experts_per_token;
+  int intermediate_size;
+};
+
+inline MoeConfig Moe(const MoeShape& shape) {
+  MoeConfig moe;
+  moe.num_experts = shape.num_experts;
+  moe.experts_per_token = shape.experts_per_token;
+  moe.expert_intermediate_size = shape.intermediate_size;
+  moe.normalize_top_k = true;
+  return moe;
+}
+
 inline ModelConfig Base(int layers) {
   ModelConfig config;
   config.family = "qwen3_moe";
@@ -52,8 +83,8 @@ inline ModelConfig Qwen3A3b(int layers) {
   ModelConfig config = Base(layers);
   config.hidden_size = 2048;
   config.vocab_size = 151936;
-  config.attention = {32, 4, 128, false, false, true};
-  config.moe = {128, 8, 768, true};
+  config.attention = Attention({32, 4, 128, QkNorm::kPerHead});
+  config.moe = Moe({128, 8, 768});
   return config;
 }
 
@@ -61,8 +92,8 @@ inline ModelConfig Phi35Moe(int layers) {
   ModelConfig config = Base(layers);
   config.hidden_size = 4096;
   config.vocab_size = 32064;
-  config.attention = {32, 8, 128, false, false, false};
-  config.moe = {16, 2, 6400, true};
+  config.attention = Attention({32, 8, 128, QkNorm::kNone});
+  config.moe = Moe({16, 2, 6400});
   return config;
 }
 
@@ -71,8 +102,8 @@ inline ModelConfig Demo() {
   ModelConfig config = Base(4);
   config.hidden_size = 256;
   config.vocab_size = 4096;
-  config.attention = {4, 2, 64, false, false, true};
-  config.moe = {32, 4, 128, true};
+  config.attention = Attention({4, 2, 64, QkNorm::kPerHead});
+  config.moe = Moe({32, 4, 128});
   return config;
 }
 

@@ -118,17 +118,19 @@ void SetShares(Prediction& prediction, const DispatchCounts& whole, double whole
 void SetBytes(Plan& plan, const CostModel& costs) {
   constexpr int64_t kChunksInFlight = 2;
   constexpr int64_t kInAndOutFp16Bytes = 4;
-  int64_t experts = 0;
+  int64_t bytes = 0;
   int64_t most_rows = 0;
   for (const LayerPlan& layer : plan.layers) {
     int64_t rows = 0;
     for (const PlannedProgram& program : layer.programs) {
-      experts += static_cast<int64_t>(program.experts.size());
+      for (const PlannedExpert& expert : program.experts) {
+        bytes += costs.ExpertProgramBytes(expert.expert);
+      }
       rows += program.CapacityRows();
     }
     most_rows = std::max(most_rows, rows);
   }
-  plan.predicted.npu_weight_bytes = experts * costs.ExpertProgramBytes();
+  plan.predicted.npu_weight_bytes = bytes;
   plan.predicted.io_bytes =
       kChunksInFlight * kInAndOutFp16Bytes * most_rows * costs.config().hidden_size;
 }

@@ -6,13 +6,39 @@ namespace npumoe {
 namespace {
 
 // Besides its weights a blob file holds one header and 64 bytes, aligned to 64, per tensor
-// (coreml-format): three tensors an expert.
+// (coreml-format): three tensors an expert, three more with biases.
 constexpr int64_t kBlobHeaderBytes = 64;
-constexpr int64_t kBlobEntryBytes = 3 * 128;
+constexpr int64_t kBlobTensorBytes = 128;
 // Chosen: the rest is for the model file, the cache and the system.
 constexpr double kProgramShareOfMemory = 0.75;
 
-int64_t ExpertBytes(const ModelConfig& config) { return config.ExpertParameters() * 2; }
+// What one expert takes of a program.
+struct ExpertSize {
+  int64_t widest = 0;  // axis
+  int64_t bytes = 0;
+  int64_t tensors = 3;
+};
+
+ExpertSize RoutedSize(const ModelConfig& config) {
+  const int widest = std::max(config.hidden_size, config.moe.expert_intermediate_size);
+  return {widest, config.ExpertParameters() * 2, config.moe.expert_bias ? 6 : 3};
+}
+
+ExpertSize SharedSize(const ModelConfig& config) {
+  const int64_t intermediate = config.moe.shared_intermediate_size;
+  return {std::max<int64_t>(config.hidden_size, intermediate),
+          3 * config.hidden_size * intermediate * 2, 3};
+}
+
+int64_t CountThatFits(const ExpertSize& size, const ChipProfile& profile, GraphForm form) {
+  const NpuLimits& limits = profile.limits;
+  if (!TakesForm(profile, form) || size.widest > limits.max_axis) return 0;
+  const int64_t by_bytes = limits.max_program_bytes / size.bytes;
+  const int64_t by_file = std::max<int64_t>(0, limits.max_weight_file_bytes - kBlobHeaderBytes) /
+                          (size.bytes + size.tensors * kBlobTensorBytes);
+  const int64_t count = std::min(by_bytes, by_file);
+  return form == GraphForm::kGroupedConv ? std::min(count, limits.max_axis / size.widest) : count;
+}
 
 }  // namespace
 
@@ -22,16 +48,8 @@ bool TakesForm(const ChipProfile& profile, GraphForm form) {
 }
 
 int ExpertsPerProgram(const ModelConfig& config, const ChipProfile& profile, GraphForm form) {
-  const NpuLimits& limits = profile.limits;
-  if (!TakesForm(profile, form)) return 0;
-  const int64_t widest = std::max(config.hidden_size, config.moe.expert_intermediate_size);
-  if (widest > limits.max_axis) return 0;
-  const int64_t by_bytes = limits.max_program_bytes / ExpertBytes(config);
-  const int64_t by_file = std::max<int64_t>(0, limits.max_weight_file_bytes - kBlobHeaderBytes) /
-                          (ExpertBytes(config) + kBlobEntryBytes);
-  int64_t experts = std::min({by_bytes, by_file, int64_t{config.moe.num_experts}});
-  if (form == GraphForm::kGroupedConv) experts = std::min(experts, limits.max_axis / widest);
-  return static_cast<int>(experts);
+  const int64_t count = CountThatFits(RoutedSize(config), profile, form);
+  return static_cast<int>(std::min<int64_t>(count, config.moe.num_experts));
 }
 
 std::optional<GraphForm> GroupForm(const ModelConfig& config, const ChipProfile& profile) {
@@ -48,9 +66,19 @@ std::optional<GraphForm> SingleForm(const ModelConfig& config, const ChipProfile
   return std::nullopt;
 }
 
+std::optional<GraphForm> SharedForm(const ModelConfig& config, const ChipProfile& profile) {
+  for (const GraphForm form : {GraphForm::kDenseChains, GraphForm::kGroupedConv}) {
+    if (CountThatFits(SharedSize(config), profile, form) > 0) return form;
+  }
+  return std::nullopt;
+}
+
+int64_t ProgramMemoryBytes(const ChipProfile& profile) {
+  return static_cast<int64_t>(kProgramShareOfMemory * profile.memory_bytes.value);
+}
+
 int64_t MaxResidentExperts(const ModelConfig& config, const ChipProfile& profile) {
-  return static_cast<int64_t>(kProgramShareOfMemory * profile.memory_bytes.value /
-                              static_cast<double>(ExpertBytes(config)));
+  return ProgramMemoryBytes(profile) / RoutedSize(config).bytes;
 }
 
 }  // namespace npumoe

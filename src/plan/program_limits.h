@@ -13,8 +13,8 @@ namespace npumoe {
 
 bool TakesForm(const ChipProfile& profile, GraphForm form);
 
-// Experts of this model that fit into one program: bytes of the program and of its weight file,
-// axes of form A (channels G * H and G * I). 0: not even one.
+// Routed experts of this model that fit into one program: bytes of the program and of its weight
+// file, axes of form A (channels G * H and G * I). 0: not even one.
 int ExpertsPerProgram(const ModelConfig& config, const ChipProfile& profile, GraphForm form);
 
 // The form for programs whose experts share one capacity (tiers+groups, paper): A, else C.
@@ -22,7 +22,11 @@ std::optional<GraphForm> GroupForm(const ModelConfig& config, const ChipProfile&
 // The form for programs of one expert: C, else A.
 std::optional<GraphForm> SingleForm(const ModelConfig& config, const ChipProfile& profile);
 
-// Experts whose weights in programs fit into the share of memory that they may take.
+// The form for the shared expert's program, the same; none where no program can hold it.
+std::optional<GraphForm> SharedForm(const ModelConfig& config, const ChipProfile& profile);
+
+// The share of memory that the weights of programs may take, and the routed experts that fit it.
+int64_t ProgramMemoryBytes(const ChipProfile& profile);
 int64_t MaxResidentExperts(const ModelConfig& config, const ChipProfile& profile);
 
 }  // namespace npumoe

@@ -33,12 +33,13 @@ ExpertLoad MeasureLoad(const PlanningProblem& problem, size_t layer, int expert,
 // launch + sync + t_npu(capacities) against t_cpu(expected tokens), the paper's section 4.3 as
 // far as it is known.
 ProgramUnit MakeUnit(const PlanningProblem& problem, size_t layer, PlannedProgram program) {
-  ProgramUnit unit{layer, std::move(program), 0, 0, 0};
+  ProgramUnit unit{layer, std::move(program), 0, 0, 0, 0};
   for (const PlannedExpert& planned : unit.program.experts) {
     const ExpertLoad load = MeasureLoad(problem, layer, planned.expert, planned.capacity);
     unit.popularity += load.mean;
     unit.filled += load.filled;
     unit.gain_ms += problem.costs.CpuExpertMs(static_cast<int64_t>(std::ceil(load.mean)));
+    unit.weight_bytes += problem.costs.ExpertProgramBytes(planned.expert);
   }
   unit.gain_ms -= problem.costs.LaunchAtCapacity(unit.program).total_ms();
   return unit;
@@ -57,6 +58,12 @@ std::vector<int> RankedExperts(const PlanningProblem& problem, size_t layer,
     return capacities[e] == 0 || !problem.samples[layer].eligible[e];
   });
   return ranked;
+}
+
+void SortByPopularity(LayerUnits& units) {
+  std::stable_sort(units.begin(), units.end(), [](const ProgramUnit& a, const ProgramUnit& b) {
+    return a.popularity > b.popularity;
+  });
 }
 
 }  // namespace
@@ -94,17 +101,23 @@ LayerUnits GroupsOfEqualCapacity(const PlanningProblem& problem, size_t layer,
   for (auto& [capacity, group] : open) {
     if (!group.experts.empty()) units.push_back(MakeUnit(problem, layer, std::move(group)));
   }
-  std::stable_sort(units.begin(), units.end(), [](const ProgramUnit& a, const ProgramUnit& b) {
-    return a.popularity > b.popularity;
-  });
+  SortByPopularity(units);
   return units;
 }
 
+void AddSharedUnit(const PlanningProblem& problem, size_t layer, LayerUnits& units) {
+  const SharedExpert& shared = problem.shared;
+  if (!shared.MayReside(layer)) return;
+  const double tokens = problem.chunk_tokens;
+  units.push_back({layer, shared.Program(), tokens, tokens,
+                   shared.on_cpu.cpu_ms - shared.on_npu.npu_ms, shared.weight_bytes});
+  SortByPopularity(units);
+}
+
 bool ProgramBudget::Take(const ProgramUnit& unit) {
-  const auto needed = static_cast<int64_t>(unit.program.experts.size());
-  if (programs < 1 || experts < needed) return false;
+  if (programs < 1 || weight_bytes < unit.weight_bytes) return false;
   --programs;
-  experts -= needed;
+  weight_bytes -= unit.weight_bytes;
   return true;
 }
 

@@ -15,6 +15,7 @@ struct ProgramUnit {
   double popularity = 0;  // mean tokens per chunk that its experts are asked for
   double filled = 0;      // of these, rows within the capacities
   double gain_ms = 0;     // expected CPU time of its experts minus its launch
+  int64_t weight_bytes = 0;
 };
 
 // Units of one layer, the most popular first.
@@ -27,10 +28,13 @@ LayerUnits OneExpertPerProgram(const PlanningProblem& problem, size_t layer,
 LayerUnits GroupsOfEqualCapacity(const PlanningProblem& problem, size_t layer,
                                  const std::vector<int64_t>& capacities);
 
-// Programs and experts that may still become resident.
+// Adds the layer's shared expert, where it may reside, in its place by popularity.
+void AddSharedUnit(const PlanningProblem& problem, size_t layer, LayerUnits& units);
+
+// Programs and bytes of weights that may still become resident.
 struct ProgramBudget {
   int64_t programs = 0;
-  int64_t experts = 0;
+  int64_t weight_bytes = 0;
 
   bool Take(const ProgramUnit& unit);  // false: does not fit any more
 };

@@ -15,7 +15,7 @@ Replay::Replay(const Plan& plan, const CostModel& costs) : plan_(&plan), costs_(
     const bool moe = next < plan.layers.size() && plan.layers[next].layer == layer;
     const LayerPlan& planned = moe ? plan.layers[next] : dense;
     LayerModel model{
-        moe ? static_cast<int>(next) : -1, LayerDispatch(planned, config.moe.num_experts), {}};
+        moe ? static_cast<int>(next) : -1, LayerDispatch(planned, config.moe.expert_count()), {}};
     for (const PlannedProgram& program : planned.programs) {
       model.at_capacity.push_back(costs.LaunchAtCapacity(program));
     }
@@ -28,9 +28,11 @@ Replay::Replay(const Plan& plan, const CostModel& costs) : plan_(&plan), costs_(
   }
 }
 
-double Replay::CpuExpertMs(int64_t rows) const {
+double Replay::CpuExpertMs(size_t expert, int64_t rows) const {
   const auto index = static_cast<size_t>(rows);
-  return index < cpu_expert_ms_.size() ? cpu_expert_ms_[index] : costs_->CpuExpertMs(rows);
+  const bool tabulated =
+      index < cpu_expert_ms_.size() && expert < static_cast<size_t>(plan_->num_experts);
+  return tabulated ? cpu_expert_ms_[index] : costs_->CpuExpertMs(static_cast<int>(expert), rows);
 }
 
 // The state of one run.
@@ -104,8 +106,9 @@ class ReplayRun {
     const std::span<const int32_t> loads =
         loads_of_(static_cast<size_t>(step.chunk), static_cast<size_t>(layer.moe_layer));
     const DispatchCounts counts = layer.dispatch.Count(
-        loads, span.place, replay_.plan_->overflow, filled_,
-        [&](size_t, int64_t rows) { chunk.cpu_experts_ms += replay_.CpuExpertMs(rows); });
+        loads, span.place, replay_.plan_->overflow, filled_, [&](size_t expert, int64_t rows) {
+          chunk.cpu_experts_ms += replay_.CpuExpertMs(expert, rows);
+        });
     chunk.filled_rows = counts.filled_rows;
     Spend(replay_.costs_->GatherMs(counts.filled_rows), "gather", step);
     for (size_t p = 0; p < filled_.size(); ++p) {

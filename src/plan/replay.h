@@ -36,12 +36,12 @@ class Replay {
     std::vector<LaunchCost> at_capacity;  // [programs]
   };
 
-  double CpuExpertMs(int64_t rows) const;
+  double CpuExpertMs(size_t expert, int64_t rows) const;
 
   const Plan* plan_;
   const CostModel* costs_;
   std::vector<LayerModel> layers_;     // every layer of the model
-  std::vector<double> cpu_expert_ms_;  // [rows], 0 .. chunk length
+  std::vector<double> cpu_expert_ms_;  // [rows], 0 .. chunk length, of a routed expert
 };
 
 }  // namespace npumoe

@@ -21,7 +21,7 @@ inline Prediction SamplePrediction(double scale) {
   return p;
 }
 
-// Hidden size 6, expert size 4, 8 experts; layers 0, 2 and 3 are MoE, 3 is CPU work.
+// Hidden size 6, expert size 4, 8 experts and a shared one of size 10; layers 0, 2 and 3 are MoE, 3 is CPU work.
 inline Plan SamplePlan() {
   Plan plan;
   plan.strategy = Strategy::kPaper;
@@ -33,6 +33,8 @@ inline Plan SamplePlan() {
   plan.expert_intermediate_size = 4;
   plan.num_experts = 8;
   plan.experts_per_token = 2;
+  plan.shared_intermediate_size = 10;
+  plan.activation_limit = 7.5;
   plan.model_hash = "model-hash";
   plan.calibration_hash = "calibration-hash";
   plan.profile_name = "m2-max";

@@ -42,9 +42,10 @@ Status CheckChunksFit(std::span<const ChunkSpan> chunks, int64_t tokens) {
 }
 
 // The loads of CountLoads, of a trace that fits; the sequence starts at `first_token`.
-std::vector<std::vector<int32_t>> CountTokens(const RoutingTrace& trace, int64_t first_token,
+std::vector<std::vector<int32_t>> CountTokens(const Plan& plan, const RoutingTrace& trace,
+                                              int64_t first_token,
                                               std::span<const ChunkSpan> chunks) {
-  const auto experts = static_cast<size_t>(trace.num_experts);
+  const auto experts = static_cast<size_t>(plan.expert_count());
   const auto k = static_cast<size_t>(trace.experts_per_token);
   std::vector<std::vector<int32_t>> loads;
   for (const ChunkSpan& chunk : chunks) {
@@ -54,6 +55,9 @@ std::vector<std::vector<int32_t>> CountTokens(const RoutingTrace& trace, int64_t
     for (size_t l = 0; l < trace.layers.size(); ++l) {
       const std::vector<int32_t>& ids = trace.layers[l].ids;
       for (size_t i = begin; i < end; ++i) ++counts[l * experts + static_cast<size_t>(ids[i])];
+      if (plan.shared_intermediate_size > 0) {
+        counts[(l + 1) * experts - 1] = static_cast<int32_t>(chunk.end - chunk.begin);
+      }
     }
   }
   return loads;
@@ -66,9 +70,9 @@ struct PartialCosts {
   double npu_energy_j = 0;
 };
 
-// One MoE layer on the CPU, all experts asked equally often: the loads are not known before the
-// chunk has been routed.
-double PartialOnCpuMs(const CostModel& costs, int64_t tokens) {
+// The routed experts of one MoE layer on the CPU, all asked equally often: the loads are not known
+// before the chunk has been routed.
+double RoutedOnCpuMs(const CostModel& costs, int64_t tokens) {
   const MoeConfig& moe = costs.config().moe;
   const double assignments = static_cast<double>(tokens) * moe.experts_per_token;
   const double asked = std::min<double>(moe.num_experts, assignments);
@@ -76,22 +80,32 @@ double PartialOnCpuMs(const CostModel& costs, int64_t tokens) {
   return asked * costs.CpuExpertMs(rows);
 }
 
+double SharedOnCpuMs(const CostModel& costs, int64_t tokens) {
+  const MoeConfig& moe = costs.config().moe;
+  return moe.has_shared_expert() ? costs.CpuExpertMs(moe.num_experts, tokens) : 0;
+}
+
 // The launches at full capacity (static graphs compute every row), gather and combine, and the
 // experts that are CPU work in either case.
 void AddPartialOnNpu(const Plan& plan, const LayerPlan& layer, const CostModel& costs,
                      int64_t tokens, PartialCosts& sum) {
   double launches_ms = 0;
-  int64_t residents = 0;
+  int64_t residents = 0;  // routed
+  int64_t shared = 0;
   for (const PlannedProgram& program : layer.programs) {
     const LaunchCost cost = costs.LaunchAtCapacity(program);
     launches_ms += cost.total_ms();
     sum.npu_energy_j += cost.energy_j;
-    residents += static_cast<int64_t>(program.experts.size());
+    for (const PlannedExpert& planned : program.experts) {
+      ++(planned.expert < plan.num_experts ? residents : shared);
+    }
   }
   const double resident_share = static_cast<double>(residents) / plan.num_experts;
-  const double experts_ms = (1 - resident_share) * PartialOnCpuMs(costs, tokens);
+  const double experts_ms = (1 - resident_share) * RoutedOnCpuMs(costs, tokens) +
+                            (shared == 0 ? SharedOnCpuMs(costs, tokens) : 0);
   const auto rows = static_cast<int64_t>(resident_share * static_cast<double>(tokens) *
-                                         costs.config().moe.experts_per_token);
+                                         costs.config().moe.experts_per_token) +
+                    shared * tokens;
   const double dispatch_ms = costs.DispatchMs(rows);
   sum.elapsed_ms += dispatch_ms + std::max(launches_ms, experts_ms);
   sum.cpu_busy_ms += dispatch_ms + experts_ms;
@@ -119,7 +133,7 @@ ChunkPlace PlaceOfPartial(const Plan& plan, const CostModel& costs, int64_t part
   for (const LayerPlan& layer : plan.layers) {
     if (layer.programs.empty()) continue;
     AddPartialOnNpu(plan, layer, costs, partial, npu);
-    cpu.elapsed_ms += PartialOnCpuMs(costs, partial);
+    cpu.elapsed_ms += RoutedOnCpuMs(costs, partial) + SharedOnCpuMs(costs, partial);
   }
   cpu.cpu_busy_ms = cpu.elapsed_ms;
   return CostOf(plan.objective, costs, npu) < CostOf(plan.objective, costs, cpu) ? ChunkPlace::kNpu
@@ -160,7 +174,7 @@ Result<std::vector<std::vector<int32_t>>> CountLoads(const Plan& plan, const Rou
   NPUMOE_RETURN_IF_ERROR(CheckTraceFits(plan, trace, sequence));
   const auto [begin, end] = trace.Sequence(sequence);
   NPUMOE_RETURN_IF_ERROR(CheckChunksFit(chunks, end - begin));
-  return CountTokens(trace, begin, chunks);
+  return CountTokens(plan, trace, begin, chunks);
 }
 
 Result<SimulationResult> Simulate(const Plan& plan, const CostModel& costs,
@@ -169,8 +183,8 @@ Result<SimulationResult> Simulate(const Plan& plan, const CostModel& costs,
   NPUMOE_RETURN_IF_ERROR(CheckTraceFits(plan, trace, sequence));
   const auto [begin, end] = trace.Sequence(sequence);
   const std::vector<ChunkSpan> chunks = CutIntoChunks(plan, costs, end - begin, 0);
-  const std::vector<std::vector<int32_t>> loads = CountTokens(trace, begin, chunks);
-  const auto experts = static_cast<size_t>(trace.num_experts);
+  const std::vector<std::vector<int32_t>> loads = CountTokens(plan, trace, begin, chunks);
+  const auto experts = static_cast<size_t>(plan.expert_count());
   const LoadsOf loads_of = [&](size_t chunk, size_t layer) {
     return std::span(loads[chunk]).subspan(layer * experts, experts);
   };

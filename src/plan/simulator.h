@@ -42,7 +42,8 @@ struct ChunkSpan {
 std::vector<ChunkSpan> CutIntoChunks(const Plan& plan, const CostModel& costs, int64_t tokens,
                                      int64_t history);
 
-// Loads [chunks][layers of the plan * experts] of a sequence of a trace cut into `chunks`. Fails
+// Loads [chunks][layers of the plan * plan.expert_count()] of a sequence of a trace, which holds
+// the routed choices, cut into `chunks`; a shared expert has the chunk's tokens. Fails
 // when the trace is of another model than the plan or does not cover the chunks.
 Result<std::vector<std::vector<int32_t>>> CountLoads(const Plan& plan, const RoutingTrace& trace,
                                                      size_t sequence,

@@ -50,19 +50,19 @@ std::vector<LayerUnits> WantedUnits(const PlanningProblem& problem, Strategy str
     const std::vector<int64_t> capacities = CapacitiesByRule(problem, strategy, l);
     layers.push_back(IsGrouped(strategy) ? GroupsOfEqualCapacity(problem, l, capacities)
                                          : OneExpertPerProgram(problem, l, capacities));
+    AddSharedUnit(problem, l, layers.back());
   }
   return layers;
 }
 
 ProgramBudget WholeBudget(const PlanningProblem& problem) {
-  const ModelConfig& config = problem.costs.config();
   const ChipProfile& profile = problem.costs.profile();
-  return {profile.limits.max_programs, MaxResidentExperts(config, profile)};
+  return {profile.limits.max_programs, ProgramMemoryBytes(profile)};
 }
 
 double AssignmentsPerChunk(const PlanningProblem& problem) {
   return static_cast<double>(problem.layer_count()) * problem.chunk_tokens *
-         problem.costs.config().moe.experts_per_token;
+         problem.costs.config().moe.choices_per_token();
 }
 
 double ShareOf(const PlanningProblem& problem, const std::vector<ProgramUnit>& units) {
