@@ -16,19 +16,21 @@ ConstMatrix GatherInputs(LayerContext& context, int layer, ChunkRows& rows, MoeS
   }
   const Matrix inputs =
       Rows(context.expert_inputs, static_cast<int64_t>(moe.gathered.size()), columns);
-  GatherRows(hidden, moe.gathered, context.config.moe.experts_per_token, inputs, context.pool);
+  GatherRows(hidden, moe.gathered, context.config.moe.choices_per_token(), inputs, context.pool);
   return inputs;
 }
 
-void BuildTasks(const std::vector<FfnWeights>& experts, ConstMatrix inputs, Matrix results,
+void BuildTasks(const LayerContext& context, int layer, ConstMatrix inputs, Matrix results,
                 MoeState& moe) {
+  const auto& experts = context.model.weights.layers[static_cast<size_t>(layer)].experts;
+  const std::vector<FfnBiases>& biases = context.vectors.Layer(layer).experts;
   moe.tasks.clear();
   int64_t row = 0;
   for (const CpuShare& share : moe.cpu_shares) {
-    const FfnWeights& weights = experts[static_cast<size_t>(share.expert)];
+    const auto expert = static_cast<size_t>(share.expert);
     const auto count = static_cast<int64_t>(share.assignments.size());
     ExpertTask task;
-    task.weights = {weights.gate, weights.up, weights.down};
+    task.weights = WeightsForKernel(context.config, experts[expert], biases[expert]);
     task.in = {inputs.rows == 1 ? inputs.data : inputs.Row(row), count, inputs.columns,
                inputs.stride};
     task.out = {results.Row(row), count, results.columns, results.stride};
@@ -62,8 +64,7 @@ void RunShares(LayerContext& context, int layer, ChunkRows& rows, AlignedBuffer<
   {
     const CpuWork work(context.stages.experts_ms, context.timeline, rows.chunk, layer,
                        "cpu experts");
-    BuildTasks(context.model.weights.layers[static_cast<size_t>(layer)].experts, inputs,
-               Rows(results, count, context.config.hidden_size), moe);
+    BuildTasks(context, layer, inputs, Rows(results, count, context.config.hidden_size), moe);
     if (watched) WatchActivations(moe);
     RunExperts(moe.tasks, context.pool);
   }

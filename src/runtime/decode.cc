@@ -1,5 +1,8 @@
 #include "runtime/decode.h"
 
+#include "runtime/attention.h"
+#include "runtime/routing.h"
+
 namespace npumoe {
 
 void DecodeToken(LayerContext& context, int32_t id, int64_t position, DecodeState& state) {

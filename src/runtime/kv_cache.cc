@@ -15,10 +15,17 @@ namespace {
 // Chosen: one step is 1 MB a layer for a model with 4 key/value heads of 128.
 constexpr int64_t kStepTokens = 256;
 
+void Grow(AlignedBuffer<float>& buffer, int64_t floats) {
+  AlignedBuffer<float> larger(static_cast<size_t>(floats));
+  if (larger.size() <= buffer.size()) return;  // grown before a sibling ran out of memory
+  if (buffer.size() > 0) std::memcpy(larger.data(), buffer.data(), buffer.size() * sizeof(float));
+  buffer = std::move(larger);
+}
+
 }  // namespace
 
-KvCache::KvCache(int num_layers, int64_t kv_size, int64_t max_tokens)
-    : layers_(static_cast<size_t>(num_layers)), kv_size_(kv_size), max_tokens_(max_tokens) {}
+KvCache::KvCache(int num_layers, const KvRowSizes& sizes, int64_t max_tokens)
+    : layers_(static_cast<size_t>(num_layers)), sizes_(sizes), max_tokens_(max_tokens) {}
 
 Status KvCache::Reserve(int64_t tokens) {
   if (tokens > max_tokens_) {
@@ -31,36 +38,32 @@ Status KvCache::Reserve(int64_t tokens) {
   const int64_t grown = std::min(RoundUp(wanted, kStepTokens), max_tokens_);
   try {
     for (Layer& layer : layers_) {
-      Grow(layer.keys, grown);
-      Grow(layer.values, grown);
+      Grow(layer.keys, grown * sizes_.keys);
+      Grow(layer.values, grown * sizes_.values);
     }
   } catch (const std::bad_alloc&) {
     return ResourceExhausted(fmt::format(
         "no memory for a KV cache of {} tokens ({} MB); choose a smaller context (-c)", grown,
-        (grown * kv_size_ * 2 * static_cast<int64_t>(layers_.size() * sizeof(float))) >> 20));
+        (grown * (sizes_.keys + sizes_.values) *
+         static_cast<int64_t>(layers_.size() * sizeof(float))) >>
+            20));
   }
   capacity_tokens_ = grown;
   return OkStatus();
 }
 
-void KvCache::Grow(AlignedBuffer<float>& buffer, int64_t tokens) const {
-  AlignedBuffer<float> larger(static_cast<size_t>(tokens * kv_size_));
-  if (larger.size() <= buffer.size()) return;  // grown before a sibling ran out of memory
-  if (buffer.size() > 0) std::memcpy(larger.data(), buffer.data(), buffer.size() * sizeof(float));
-  buffer = std::move(larger);
-}
-
 Matrix KvCache::Keys(int layer, int64_t begin, int64_t rows) {
-  return Rows(layers_[static_cast<size_t>(layer)].keys, begin, rows);
+  return Rows(layers_[static_cast<size_t>(layer)].keys, sizes_.keys, begin, rows);
 }
 
 Matrix KvCache::Values(int layer, int64_t begin, int64_t rows) {
-  return Rows(layers_[static_cast<size_t>(layer)].values, begin, rows);
+  return Rows(layers_[static_cast<size_t>(layer)].values, sizes_.values, begin, rows);
 }
 
-Matrix KvCache::Rows(AlignedBuffer<float>& buffer, int64_t begin, int64_t rows) const {
+Matrix KvCache::Rows(AlignedBuffer<float>& buffer, int64_t size, int64_t begin,
+                     int64_t rows) const {
   NPUMOE_CHECK(begin >= 0 && begin + rows <= capacity_tokens_);
-  return {buffer.data() + begin * kv_size_, rows, kv_size_, kv_size_};
+  return {buffer.data() + begin * size, rows, size, size};
 }
 
 int64_t KvCache::bytes() const {

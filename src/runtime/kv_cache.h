@@ -1,6 +1,6 @@
 // KvCache: keys (rotary applied) and values of every token in the context, fp32 rows per layer,
 // owned by the host: NPU graphs would take it as read-only input (architecture: in-graph state
-// writes are refused on some chips).
+// writes are refused on some chips). Latent attention has one row per token, kept as its key.
 //
 // Memory follows the context: it grows in steps up to `max_tokens`, never all at once.
 #pragma once
@@ -14,15 +14,21 @@
 
 namespace npumoe {
 
+// Floats per token and layer.
+struct KvRowSizes {
+  int64_t keys = 0;
+  int64_t values = 0;  // 0: there are none
+};
+
 class KvCache {
  public:
-  KvCache(int num_layers, int64_t kv_size, int64_t max_tokens);
+  KvCache(int num_layers, const KvRowSizes& sizes, int64_t max_tokens);
 
   // Makes room for `tokens` rows per layer and keeps what is there. Fails without memory, or
   // beyond max_tokens, naming both numbers; the contents stay as they were.
   Status Reserve(int64_t tokens);
 
-  // Rows [begin, begin + rows) of a layer, [rows, kv_size]; room must be reserved.
+  // Rows [begin, begin + rows) of a layer, [rows, size]; room must be reserved.
   Matrix Keys(int layer, int64_t begin, int64_t rows);
   Matrix Values(int layer, int64_t begin, int64_t rows);
 
@@ -35,11 +41,10 @@ class KvCache {
     AlignedBuffer<float> keys;
     AlignedBuffer<float> values;
   };
-  Matrix Rows(AlignedBuffer<float>& buffer, int64_t begin, int64_t rows) const;
-  void Grow(AlignedBuffer<float>& buffer, int64_t tokens) const;
+  Matrix Rows(AlignedBuffer<float>& buffer, int64_t size, int64_t begin, int64_t rows) const;
 
   std::vector<Layer> layers_;
-  int64_t kv_size_;
+  KvRowSizes sizes_;
   int64_t max_tokens_;
   int64_t capacity_tokens_ = 0;
 };

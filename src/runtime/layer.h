@@ -1,6 +1,6 @@
-// Layer: what the CPU computes in every decoder layer outside the experts, for one chunk of rows,
-// and the two ends of the model (embedding, head).
-//   x += o( attention( rope(norm(q)), rope(norm(k)), v ) ) of norm(x);   x += ffn(norm(x))
+// Layer: what every step of a session shares, and what the CPU computes in a decoder layer outside
+// attention (attention.h) and experts, with the two ends of the model (embedding, head).
+//   x += m * attention(norm(x));   x += m * ffn(norm(x))      m: residual multiplier, mostly 1
 // The residual stays fp32. MoE layers continue in moe_dispatch.
 #pragma once
 
@@ -14,16 +14,13 @@
 #include "kernels/matrix.h"
 #include "model/model.h"
 #include "runtime/kv_cache.h"
+#include "runtime/model_vectors.h"
 #include "runtime/observer.h"
 #include "runtime/prefill_timeline.h"
+#include "runtime/rope_tables.h"
 #include "runtime/session.h"
 
 namespace npumoe {
-
-// Biases in fp32, as MatMul takes them; empty where the model has none.
-struct LayerBiases {
-  std::vector<float> q, k, v, o;
-};
 
 // What all steps of a session share. Buffers grow to the largest chunk and are reused, so that
 // neither a layer nor a token allocates.
@@ -35,8 +32,9 @@ struct LayerContext {
   ThreadPool& pool;
   KvCache& cache;
   Observer* observer;  // may be null
-  std::vector<float> inverse_frequencies;
-  std::vector<LayerBiases> biases;  // [layers]
+  ModelVectors vectors;
+  RopeTables ropes;
+  RopeLength rope_length = RopeLength::kShort;  // of the running prefill or decode
 
   // Of the running prefill or decode:
   StageTimes stages;
@@ -44,10 +42,17 @@ struct LayerContext {
 
   AlignedBuffer<float> normed;         // [T, hidden]
   AlignedBuffer<float> queries;        // [T, query_size]
-  AlignedBuffer<float> attended;       // [T, query_size]
+  AlignedBuffer<float> attended;       // [T, output_size]
   AlignedBuffer<float> projected;      // [T, hidden]
-  AlignedBuffer<float> router_logits;  // [T, experts]
+  AlignedBuffer<float> router_logits;  // [T, routed experts]
+  AlignedBuffer<float> shared_gates;   // [T, 1]
   AlignedBuffer<float> expert_inputs;  // [assignments on the CPU, hidden]
+  // Latent attention:
+  AlignedBuffer<float> low_rank_queries;  // [T, q_lora_rank]
+  AlignedBuffer<float> expanded_keys;     // [context, heads at once * head_dim]
+  AlignedBuffer<float> expanded_values;   // [context, heads at once * value_head_dim]
+  AlignedBuffer<float> absorbed_queries;  // [heads, cache_size]
+  AlignedBuffer<float> mixed_latents;     // [heads, kv_lora_rank]
 };
 
 // Rows that pass through the layers together.
@@ -61,13 +66,20 @@ struct ChunkRows {
 
 Matrix Rows(AlignedBuffer<float>& buffer, int64_t rows, int64_t columns);
 
-// hidden = embedding rows of `ids`, which must be in the vocabulary.
+// The model's kind of norm; RMS norms have no bias.
+struct NormWeights {
+  const TensorView& weight;
+  const TensorView& bias;
+};
+void NormRows(LayerContext& context, ConstMatrix in, const NormWeights& norm, Matrix out);
+// hidden += residual multiplier * other
+void AddToResidual(LayerContext& context, ConstMatrix other, Matrix hidden);
+
+// hidden = embedding rows of `ids` (times the model's multiplier), which must be in the vocabulary.
 void EmbedTokens(LayerContext& context, std::span<const int32_t> ids, ChunkRows& rows);
-// Norm, attention, residual; writes K and V at the rows' positions.
-void RunAttention(LayerContext& context, int layer, ChunkRows& rows);
 // ffn_input = norm(hidden)
 void NormForFfn(LayerContext& context, int layer, ChunkRows& rows);
-// hidden += ffn(ffn_input) of a dense layer.
+// hidden += ffn(ffn_input) of a dense layer, as AddToResidual does.
 void RunDenseFfn(LayerContext& context, int layer, ChunkRows& rows);
 // logits [rows, vocab] of rows [first, first + rows) of the chunk.
 void RunHead(LayerContext& context, ChunkRows& chunk, int64_t first, int64_t rows, float* logits);

@@ -3,21 +3,11 @@
 #include <algorithm>
 #include <atomic>
 
-#include "kernels/gemm/gemm.h"
-#include "kernels/router/router.h"
 #include "runtime/cpu_experts.h"
 #include "runtime/overflow.h"
 
 namespace npumoe {
 namespace {
-
-void TellRouting(LayerContext& context, int layer, Phase phase, const ChunkRows& rows,
-                 const MoeState& moe) {
-  if (context.observer == nullptr) return;
-  if (phase == Phase::kDecode && !context.observer->WantsDecode()) return;
-  context.observer->OnRouting({layer, rows.position, rows.tokens,
-                               context.config.moe.experts_per_token, moe.ids, moe.weights});
-}
 
 // The mutable list of one expert (drop mode reorders it).
 std::span<int32_t> ListOf(ExpertLists& lists, size_t expert) {
@@ -45,13 +35,13 @@ void SplitOverflow(LayerContext& context, NpuExecutor& npu, int layer, ChunkRows
     RowNorms(Rows(rows.ffn_input, rows.tokens, context.config.hidden_size), moe.norms,
              context.pool);
   }
-  KeepMostSalient(list, capacity, context.config.moe.experts_per_token, moe.weights, moe.norms);
+  KeepMostSalient(list, capacity, context.config.moe.choices_per_token(), moe.weights, moe.norms);
   moe.counts.dropped_rows += overflow;
 }
 
 void SplitByCapacity(LayerContext& context, NpuExecutor* npu, int layer, ChunkRows& rows,
                      MoeState& moe) {
-  for (int expert = 0; expert < context.config.moe.num_experts; ++expert) {
+  for (int expert = 0; expert < context.config.moe.expert_count(); ++expert) {
     const auto e = static_cast<size_t>(expert);
     const std::span<int32_t> list = ListOf(moe.lists, e);
     if (list.empty()) continue;
@@ -96,7 +86,7 @@ void GatherAndSubmit(LayerContext& context, NpuExecutor& npu, int layer, ChunkRo
     const CpuWork work(context.stages.gather_ms, context.timeline, rows.chunk, layer, "gather");
     for (size_t slot = 0; slot < launch.slots.size(); ++slot) {
       launch.program->Gather(static_cast<int>(slot), input, launch.slots[slot],
-                             context.config.moe.experts_per_token, launch.inputs, context.pool);
+                             context.config.moe.choices_per_token(), launch.inputs, context.pool);
     }
     launch.program->RowsPerInput(launch.slots, launch.rows);
   }
@@ -167,25 +157,6 @@ void FinishCounts(LayerContext& context, NpuExecutor* npu, int layer, const Chun
 
 }  // namespace
 
-void RouteTokens(LayerContext& context, int layer, Phase phase, ChunkRows& rows, MoeState& moe) {
-  {
-    const CpuWork work(context.stages.router_ms, context.timeline, rows.chunk, layer, "router");
-    const MoeConfig& config = context.config.moe;
-    NormForFfn(context, layer, rows);
-    const Matrix logits = Rows(context.router_logits, rows.tokens, config.num_experts);
-    MatMul(Rows(rows.ffn_input, rows.tokens, context.config.hidden_size),
-           context.model.weights.layers[static_cast<size_t>(layer)].router, {}, logits,
-           context.pool);
-    const auto assignments = static_cast<size_t>(rows.tokens * config.experts_per_token);
-    moe.ids.resize(assignments);
-    moe.weights.resize(assignments);
-    RouteTopK(logits, config.experts_per_token, config.normalize_top_k, moe.ids, moe.weights,
-              context.pool);
-    BuildExpertLists(moe.ids, config.experts_per_token, config.num_experts, moe.lists);
-  }
-  TellRouting(context, layer, phase, rows, moe);
-}
-
 void StartExperts(LayerContext& context, NpuExecutor* npu, int layer, ChunkRows& rows,
                   MoeState& moe) {
   moe.counts = {};
@@ -230,7 +201,7 @@ void CombineExperts(LayerContext& context, NpuExecutor* npu, int layer, ChunkRow
   }
   {
     const CpuWork work(context.stages.combine_ms, context.timeline, rows.chunk, layer, "combine");
-    CombineRows(moe.outputs, moe.weights, context.config.moe.experts_per_token,
+    CombineRows(moe.outputs, moe.weights, context.config.moe.choices_per_token(),
                 Rows(rows.hidden, rows.tokens, context.config.hidden_size), context.pool);
   }
   FinishCounts(context, npu, layer, rows, moe);

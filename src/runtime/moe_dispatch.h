@@ -1,5 +1,5 @@
 // MoE dispatch: one chunk through the experts of one layer (architecture, section 4, steps 2-6).
-//   route -> split by capacity -> gather and submit -> CPU experts meanwhile -> combine
+//   route (routing.h) -> split by capacity -> gather and submit -> CPU experts meanwhile -> combine
 // Per resident expert the first `capacity` assignments in token order go to the NPU; the rest is
 // overflow, which the CPU computes (or which overflow.h chose to drop, when that was asked for).
 // The plan's experts that are nobody's program are CPU work, and so is whatever a device refuses.
@@ -18,7 +18,7 @@
 
 namespace npumoe {
 
-// Assignments (t * k + slot) of one expert that the CPU computes.
+// Assignments (t * choices + slot) of one expert that the CPU computes.
 struct CpuShare {
   int expert = 0;
   std::span<const int32_t> assignments;
@@ -32,27 +32,25 @@ struct ExpertMaxima {
 // The MoE part of one chunk, from routing to combine. Reused from layer to layer and chunk to
 // chunk, so that nothing is allocated once it has seen the largest.
 struct MoeState {
-  std::vector<int32_t> ids;    // [T, k]
-  std::vector<float> weights;  // [T, k]
+  std::vector<int32_t> ids;    // [T, choices]
+  std::vector<float> weights;  // [T, choices], times the residual multiplier
   ExpertLists lists;
   std::vector<CpuShare> cpu_shares;
   std::vector<Launch> launches;  // the first `num_launches` are this layer's; never moved in flight
   size_t num_launches = 0;
-  std::vector<OutputRow> outputs;      // [T * k]
+  std::vector<OutputRow> outputs;      // [T * choices]
   AlignedBuffer<float> cpu_outputs;    // rows of cpu_shares
   AlignedBuffer<float> retry_outputs;  // rows of launches that failed
   DispatchCounts counts;
   // Only used inside a step:
+  std::vector<int32_t> routed_ids;    // [T, k], for the observer of a model with a shared expert
+  std::vector<float> routed_weights;  // [T, k]
   std::vector<int32_t> gathered;
   std::vector<ExpertTask> tasks;
   std::vector<ExpertMaxima> maxima;
   std::vector<float> norms;
 };
 
-enum class Phase { kPrefill, kDecode };
-
-// Norm, router, top-k, lists; tells the observer.
-void RouteTokens(LayerContext& context, int layer, Phase phase, ChunkRows& rows, MoeState& moe);
 // Splits the assignments, fills the device's buffers and submits. `npu` null: all CPU work.
 void StartExperts(LayerContext& context, NpuExecutor* npu, int layer, ChunkRows& rows,
                   MoeState& moe);

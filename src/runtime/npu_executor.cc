@@ -64,7 +64,7 @@ Result<std::unique_ptr<NpuExecutor>> NpuExecutor::Create(
 
 void NpuExecutor::LoadLayer(const LayerPlan& layer, std::span<const CompiledProgram> compiled) {
   LayerState& state = layers_[layer.layer];
-  state.residency.resize(static_cast<size_t>(plan_.num_experts));
+  state.residency.resize(static_cast<size_t>(plan_.expert_count()));
   for (size_t p = 0; p < layer.programs.size(); ++p) {
     const PlannedProgram& planned = layer.programs[p];
     const auto index = static_cast<int>(p);

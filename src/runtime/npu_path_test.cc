@@ -50,7 +50,7 @@ TEST_P(NpuPath, LosesNoAssignment) {
   const auto& config = bench_->model->config;
   const auto layers = static_cast<int64_t>(config.MoeLayers().size());
   EXPECT_EQ(result_.counts.dropped_rows, 0);
-  EXPECT_EQ(result_.counts.assignments(), 200 * config.moe.experts_per_token * layers);
+  EXPECT_EQ(result_.counts.assignments(), 200 * config.moe.choices_per_token() * layers);
 }
 
 TEST_P(NpuPath, ExecutesExactlyWhatThePlanImpliesForThisRouting) {
@@ -84,13 +84,14 @@ TEST_P(NpuPath, SumsOfTheProgramsAreTheTotals) {
 
 INSTANTIATE_TEST_SUITE_P(
     FormsAndCapacities, NpuPath,
-    testing::Combine(testing::Values("qwen3-moe", "qwen3-moe-mixed"),
+    testing::Combine(testing::Values("qwen3-moe", "qwen3-moe-mixed", "deepseek-v2-yarn", "gpt-oss"),
                      testing::Values(GraphForm::kGroupedConv, GraphForm::kBatchedMatmul,
                                      GraphForm::kDenseChains),
                      testing::Values(16, 64), testing::Values(1, 2)),
     [](const testing::TestParamInfo<Case>& test_case) {
-      return std::string(std::get<0>(test_case.param) == "qwen3-moe" ? "moe" : "mixed") + "_" +
-             Name(std::get<1>(test_case.param)) + "_" +
+      std::string name = std::get<0>(test_case.param);
+      std::replace(name.begin(), name.end(), '-', '_');
+      return name + "_" + Name(std::get<1>(test_case.param)) + "_" +
              std::to_string(std::get<2>(test_case.param)) + "_inflight" +
              std::to_string(std::get<3>(test_case.param));
     });

@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "plan/schedule.h"
+#include "runtime/attention.h"
+#include "runtime/routing.h"
 
 namespace npumoe {
 namespace {
@@ -71,8 +73,13 @@ class PrefillRun {
 
  private:
   void AllocateLogits() {
-    const auto rows = request_.wanted == LogitsWanted::kAllRows ? request_.ids.size() : 1;
-    result_.logits.resize(rows * static_cast<size_t>(context_.config.vocab_size));
+    const int64_t rows = request_.wanted == LogitsWanted::kAllRows ? NewTokens() : 1;
+    result_.logits.resize(static_cast<size_t>(rows) *
+                          static_cast<size_t>(context_.config.vocab_size));
+  }
+
+  int64_t NewTokens() const {
+    return static_cast<int64_t>(request_.ids.size()) - request_.computed_again;
   }
 
   // Hidden rows are promised in order, and a later chunk may leave a layer first.
@@ -168,8 +175,13 @@ class PrefillRun {
     const int64_t first = slot.rows.position - request_.position;
     const auto total = static_cast<int64_t>(request_.ids.size());
     if (request_.wanted == LogitsWanted::kAllRows) {
-      RunHead(context_, slot.rows, 0, slot.rows.tokens,
-              result_.logits.data() + first * context_.config.vocab_size);
+      const int64_t skipped =
+          std::clamp<int64_t>(request_.computed_again - first, 0, slot.rows.tokens);
+      const int64_t row = first + skipped - request_.computed_again;
+      if (skipped < slot.rows.tokens) {
+        RunHead(context_, slot.rows, skipped, slot.rows.tokens - skipped,
+                result_.logits.data() + row * context_.config.vocab_size);
+      }
     } else if (first + slot.rows.tokens == total) {
       RunHead(context_, slot.rows, slot.rows.tokens - 1, 1, result_.logits.data());
     }
@@ -178,8 +190,9 @@ class PrefillRun {
   }
 
   PrefillResult Finish(double wall_ms) {
-    result_.tokens = static_cast<int64_t>(request_.ids.size());
-    result_.first_position = request_.position;
+    result_.tokens = NewTokens();
+    result_.first_position = request_.position + request_.computed_again;
+    result_.computed_again = request_.computed_again;
     result_.wall_ms = wall_ms;
     result_.npu_energy_j = timeline_.npu_energy_j();
     result_.timeline = timeline_.Take();

@@ -31,6 +31,7 @@ using ChunksInFlight = std::array<ChunkInFlight, kMaxChunksInFlight>;
 struct PrefillRequest {
   std::span<const int32_t> ids;  // in the vocabulary, at least one; they fit the context
   int64_t position = 0;          // tokens in the context
+  int64_t computed_again = 0;    // of `ids`, at their start: their logits are not wanted
   LogitsWanted wanted = LogitsWanted::kLastRow;
   int cpu_chunk_tokens = 0;
   NpuExecutor* npu = nullptr;

@@ -6,7 +6,7 @@ Result<DispatchCounts> RecountDispatch(const Plan& plan, OverflowMode overflow,
                                        const RoutingTrace& trace, size_t sequence,
                                        std::span<const ChunkSpan> chunks) {
   NPUMOE_ASSIGN_OR_RETURN(const auto loads, CountLoads(plan, trace, sequence, chunks));
-  const auto experts = static_cast<size_t>(plan.num_experts);
+  const auto experts = static_cast<size_t>(plan.expert_count());
   DispatchCounts total;
   for (size_t c = 0; c < chunks.size(); ++c) {
     for (size_t l = 0; l < plan.layers.size(); ++l) {

@@ -2,6 +2,10 @@
 // Prefill and Decode append to the cache; a chat keeps its session, so later turns prefill only
 // what is new.
 //
+// A LongRoPE model rotates all tokens of a context with one of two sets of frequencies, by the
+// context's length. A prefill or decode that takes the context over that border, or follows a
+// rewind across it, computes the whole context again first; observers are told all of it again.
+//
 // One thread at a time. Pool, executor and observer must outlive it; sessions that share an
 // executor take turns.
 #pragma once
@@ -51,7 +55,11 @@ struct PrefillResult {
   std::vector<float> logits;  // [1 or tokens, vocab]
   int64_t tokens = 0;
   int64_t first_position = 0;  // tokens that were in the context before
-  // Where each chunk ran; token indices of the context, so the first begins at first_position.
+  // Of these, how many the prefill had to compute again (LongRoPE, see Session); its times, counts
+  // and chunks hold them, too.
+  int64_t computed_again = 0;
+  // Where each chunk ran; token indices of the context. The first begins at first_position, or at
+  // 0 where the context was computed again.
   std::vector<ChunkSpan> chunks;
   double wall_ms = 0;  // measured here; on the emulator it means nothing by itself
   // CPU work measured, NPU work as the device reports it (modelled on the emulator), merged into
@@ -74,7 +82,19 @@ class Session {
   virtual Result<PrefillResult> Prefill(std::span<const int32_t> ids, LogitsWanted wanted,
                                         const std::function<bool()>& cancelled = {}) = 0;
   // Appends one token, on the CPU; logits [vocab] of the next one, valid until the next call.
-  virtual Result<std::span<const float>> Decode(int32_t id) = 0;
+  // `cancelled` is asked where the context is computed again, as in Prefill.
+  virtual Result<std::span<const float>> Decode(int32_t id,
+                                                const std::function<bool()>& cancelled = {}) = 0;
+
+  // Contexts that were computed again over the session's life.
+  struct ComputedAgain {
+    int64_t times = 0;
+    int64_t tokens = 0;
+    // Of those before a decode (a prefill's own times hold its share), as in PrefillResult.
+    double time_ms = 0;
+    double wall_ms = 0;
+  };
+  virtual const ComputedAgain& computed_again() const = 0;
 
   virtual int64_t position() const = 0;        // tokens in the context
   virtual int64_t context_tokens() const = 0;  // how many fit

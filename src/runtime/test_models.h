@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -15,14 +16,26 @@
 #include "model/model.h"
 #include "model/safetensors.h"
 #include "npu/profile.h"
+#include "plan/layer_score.h"
 #include "plan/plan.h"
 #include "runtime/observer.h"
 #include "runtime/session.h"
 
 namespace npumoe {
 
+// In the repository, or where the larger data lies beside it (then it may be absent).
 inline std::filesystem::path GoldenFolder(const std::string& name) {
-  return std::filesystem::path(NPUMOE_SOURCE_DIR "/tests/data/goldens") / name;
+  const std::filesystem::path own(NPUMOE_SOURCE_DIR "/tests/data/goldens");
+  const std::filesystem::path shared(NPUMOE_SOURCE_DIR "/../shared/data/goldens");
+  return std::filesystem::exists(own / name) ? own / name : shared / name;
+}
+
+// Whether a test must be skipped for want of a golden; an error where CI runs.
+inline bool IsMissing(const std::string& golden) {
+  if (std::filesystem::exists(GoldenFolder(golden))) return false;
+  const char* ci = std::getenv("CI");
+  EXPECT_FALSE(ci != nullptr && std::string(ci) == "true") << golden << " is missing";
+  return true;
 }
 
 inline std::shared_ptr<const Model> LoadForTest(const std::filesystem::path& folder) {
@@ -163,15 +176,20 @@ struct HandMade {
   int first_expert = 0;
   // Form C: every second expert of a program gets one quantum more.
   bool uneven = false;
+  // The shared expert, where there is one, in a program of its own.
+  SharedPlace shared = SharedPlace::kNpu;
 };
 
-inline LayerPlan HandMadeLayer(const HandMade& wanted, int layer, int num_experts) {
+inline LayerPlan HandMadeLayer(const HandMade& wanted, int layer, const MoeConfig& moe) {
   LayerPlan plan{layer, {}};
-  for (int expert = wanted.first_expert; expert < num_experts; ++expert) {
+  for (int expert = wanted.first_expert; expert < moe.num_experts; ++expert) {
     const int place = expert - wanted.first_expert;
     if (place % wanted.per_program == 0) plan.programs.push_back({wanted.form, {}});
     const int64_t more = wanted.uneven && place % 2 == 1 ? 16 : 0;
     plan.programs.back().experts.push_back({expert, wanted.capacity + more});
+  }
+  if (moe.has_shared_expert() && wanted.shared == SharedPlace::kNpu) {
+    plan.programs.push_back({wanted.form, {{moe.num_experts, wanted.chunk_tokens}}});
   }
   return plan;
 }
@@ -185,11 +203,13 @@ inline Plan HandMadePlan(const Model& model, const ChipProfile& profile, const H
   plan.expert_intermediate_size = model.config.moe.expert_intermediate_size;
   plan.num_experts = model.config.moe.num_experts;
   plan.experts_per_token = model.config.moe.experts_per_token;
+  plan.shared_intermediate_size = model.config.moe.shared_intermediate_size;
+  plan.activation_limit = double{model.config.moe.activation_limit};
   plan.model_hash = model.hash;
   plan.profile_name = profile.name;
   plan.profile_hash = profile.hash;
   for (const int layer : model.config.MoeLayers()) {
-    plan.layers.push_back(HandMadeLayer(wanted, layer, model.config.moe.num_experts));
+    plan.layers.push_back(HandMadeLayer(wanted, layer, model.config.moe));
   }
   return plan;
 }

@@ -10,6 +10,7 @@
 
 #include "kernels/convert/convert.h"
 #include "kernels/expert/expert.h"
+#include "runtime/model_vectors.h"
 #include "runtime/prefill_timeline.h"
 
 namespace npumoe {
@@ -73,7 +74,8 @@ double SlotError(const NpuExecutor& executor, const Launch& launch, const Progra
   const ConstMatrix in = inputs.SlotRows(slot);
   AlignedBuffer<float> expected(static_cast<size_t>(in.rows * in.columns));
   ExpertTask task;
-  task.weights = {weights.gate, weights.up, weights.down};
+  FloatVectors floats;
+  task.weights = WeightsForKernel(executor.model().config, weights, floats.BiasesOf(weights));
   task.in = in;
   task.out = {expected.data(), in.rows, in.columns, in.columns};
   RunExpertReference(task);
