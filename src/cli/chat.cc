@@ -69,6 +69,12 @@ class Conversation {
     fmt::print(stderr, "[{} prompt tokens in {} ({}), {} tokens at {:.1f}/s (measured), {}]\n",
                reply.prefill.tokens, FormatMs(reply.prefill.time_ms), engine_.PrefillTimeSource(),
                reply.ids.size(), reply.DecodeTokensPerSecond(), Name(reply.stop));
+    if (reply.computed_again.times > 0) {
+      fmt::print(stderr,
+                 "[{} tokens of the context computed again: it passed a border of the "
+                 "model's rotary factors]\n",
+                 reply.computed_again.tokens);
+    }
   }
 
   const Engine& engine_;

@@ -107,6 +107,9 @@ std::string ComparisonText(const ComparisonContext& context) {
   table.AddRow({"mean KL", fmt::format("{:.2e} +/- {:.0e}", r.mean_kl, r.kl_standard_error)});
   table.AddRow({"largest KL", fmt::format("{:.2e}", r.max_kl)});
   table.AddRow({"same most likely token", fmt::format("{:.3f}%", r.top1_agreement * 100)});
+  table.AddRow({"router decisions that differ",
+                fmt::format("{} of {}", FormatCount(context.routing.different),
+                            FormatCount(context.routing.decisions))});
   table.AddRow({"largest logit error / largest logit", fmt::format("{:.1e}", r.max_logit_error)});
   table.AddRow({"perplexity on the CPU", fmt::format("{:.4f}", r.reference_perplexity)});
   table.AddRow({"perplexity on the device", fmt::format("{:.4f}", r.candidate_perplexity)});
@@ -127,6 +130,8 @@ std::string ComparisonJson(const ComparisonContext& context) {
                       {"max_kl", r.max_kl},
                       {"top1_agreement", r.top1_agreement},
                       {"max_logit_error", r.max_logit_error},
+                      {"router_decisions", context.routing.decisions},
+                      {"router_decisions_that_differ", context.routing.different},
                       {"reference_perplexity", r.reference_perplexity},
                       {"candidate_perplexity", r.candidate_perplexity},
                       {"executed", CountsJson(r.counts)},

@@ -9,12 +9,14 @@
 #include "calibrate/trace.h"
 #include "cli/engine.h"
 #include "eval/kl.h"
+#include "eval/routing_agreement.h"
 
 namespace npumoe::cli {
 
 struct ComparisonContext {
   int64_t window_tokens = 0;
   ComparisonResult result;
+  RoutingAgreement routing;
   DispatchCounts recounted;
   std::optional<Prediction> predicted;  // for one window; needs a calibration
 

@@ -84,9 +84,16 @@ Status DecodeLoop(Session& session, std::vector<int32_t>& context, const Generat
       break;
     }
     if (options.max_tokens >= 0 && count + 1 >= options.max_tokens) break;
+    const double again_ms = session.computed_again().wall_ms;
     Stopwatch watch;
-    NPUMOE_ASSIGN_OR_RETURN(row, session.Decode(id));
-    generation.decode_ms += watch.ElapsedMs();
+    const auto next = session.Decode(id, [] { return InterruptGuard::Interrupted(); });
+    if (next.status().code() == StatusCode::kCancelled) {
+      generation.stop = StopReason::kInterrupted;
+      break;
+    }
+    if (!next.ok()) return next.status();
+    row = *next;
+    generation.decode_ms += watch.ElapsedMs() - (session.computed_again().wall_ms - again_ms);
     ++generation.decode_steps;
     context.push_back(id);
   }
@@ -117,6 +124,7 @@ Result<Generation> Generate(Session& session, std::vector<int32_t>& context,
                             std::span<const int32_t> prompt, const GenerateOptions& options) {
   if (prompt.empty()) return InvalidInput("the prompt is empty: give at least one token");
   Generation generation;
+  const Session::ComputedAgain before = session.computed_again();
   const int64_t shared = SharedPrefix(context, prompt);
   NPUMOE_RETURN_IF_ERROR(session.Rewind(shared));
   context.resize(static_cast<size_t>(shared));
@@ -133,6 +141,9 @@ Result<Generation> Generate(Session& session, std::vector<int32_t>& context,
   generation.prefill = std::move(*prefill);
   NPUMOE_RETURN_IF_ERROR(DecodeLoop(session, context, options, session.context_tokens(),
                                     std::move(logits), generation));
+  const Session::ComputedAgain& after = session.computed_again();
+  generation.computed_again = {after.times - before.times, after.tokens - before.tokens,
+                               after.time_ms - before.time_ms, after.wall_ms - before.wall_ms};
   return generation;
 }
 

@@ -33,6 +33,7 @@ struct Generation {
   // Measured: the first token comes out of prefill, every further one is a decode step.
   int64_t decode_steps = 0;
   double decode_ms = 0;
+  Session::ComputedAgain computed_again;  // in this generation; not in decode_ms
   double DecodeTokensPerSecond() const;
 };
 

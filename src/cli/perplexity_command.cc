@@ -73,8 +73,9 @@ Status PrintPerplexity(const Options& options, Engine& engine, std::span<const i
 
 Status PrintComparison(const Options& options, Engine& engine, std::span<const int32_t> ids) {
   TraceRecorder recorder(engine.model->config);
-  NPUMOE_ASSIGN_OR_RETURN(const auto reference,
-                          engine.NewSession(options.window_tokens, nullptr, Engine::On::kCpu));
+  TraceRecorder cpu_recorder(engine.model->config);
+  NPUMOE_ASSIGN_OR_RETURN(const auto reference, engine.NewSession(options.window_tokens,
+                                                                  &cpu_recorder, Engine::On::kCpu));
   NPUMOE_ASSIGN_OR_RETURN(const auto candidate,
                           engine.NewSession(options.window_tokens, &recorder));
   ComparisonContext context;
@@ -86,6 +87,7 @@ Status PrintComparison(const Options& options, Engine& engine, std::span<const i
         CompareSessions(*reference, *candidate, ids, options.window_tokens,
                         [&](const WindowProgress& p) { progress.Update(p.done, p.total); }));
   }
+  NPUMOE_ASSIGN_OR_RETURN(context.routing, CompareRouting(cpu_recorder.Trace(), recorder.Trace()));
   NPUMOE_RETURN_IF_ERROR(AddCounts(engine, recorder.Trace(), options.calibration, context));
   fmt::print("{}", options.json ? ComparisonJson(context) + "\n" : ComparisonText(context));
   if (!context.counts_agree()) {

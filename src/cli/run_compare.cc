@@ -9,6 +9,7 @@
 
 #include "cli/table.h"
 #include "eval/kl.h"
+#include "eval/routing_agreement.h"
 #include "runtime/trace_recorder.h"
 
 namespace npumoe::cli {
@@ -17,18 +18,20 @@ namespace {
 struct Arm {
   Generation generation;
   std::vector<float> prompt_logits;  // [tokens, vocab]
+  RoutingTrace routing;              // of the prompt
   SimulationResult modelled;         // profile's CPU and NPU
 };
 
 // Prefill twice: once for the logits of all rows, then as a user would.
 Result<Arm> RunArm(Engine& engine, Engine::On on, std::span<const int32_t> prompt,
-                   const GenerateOptions& generate, const CompareOptions& options,
-                   TraceRecorder* recorder) {
+                   const GenerateOptions& generate, const CompareOptions& options) {
   Arm arm;
+  TraceRecorder recorder(engine.model->config);
   NPUMOE_ASSIGN_OR_RETURN(const auto session,
-                          engine.NewSession(options.context_tokens, recorder, on));
+                          engine.NewSession(options.context_tokens, &recorder, on));
   NPUMOE_ASSIGN_OR_RETURN(PrefillResult all, session->Prefill(prompt, LogitsWanted::kAllRows));
   arm.prompt_logits = std::move(all.logits);
+  arm.routing = recorder.Trace();
   std::vector<int32_t> context;
   NPUMOE_ASSIGN_OR_RETURN(arm.generation, Generate(*session, context, prompt, generate));
   return arm;
@@ -56,19 +59,20 @@ struct Comparison {
   Arm cpu;
   Arm planned;
   double mean_kl = 0;
+  RoutingAgreement routing;
   bool same_answer = false;
 };
 
 Result<Comparison> RunBoth(Engine& engine, std::span<const int32_t> prompt,
                            GenerateOptions generate, const CompareOptions& options) {
   Comparison comparison;
-  TraceRecorder recorder(engine.model->config);
-  NPUMOE_ASSIGN_OR_RETURN(comparison.planned, RunArm(engine, Engine::On::kPlannedDevice, prompt,
-                                                     generate, options, &recorder));
+  NPUMOE_ASSIGN_OR_RETURN(comparison.planned,
+                          RunArm(engine, Engine::On::kPlannedDevice, prompt, generate, options));
   generate.stream = false;
   NPUMOE_ASSIGN_OR_RETURN(comparison.cpu,
-                          RunArm(engine, Engine::On::kCpu, prompt, generate, options, nullptr));
-  const RoutingTrace trace = recorder.Trace();
+                          RunArm(engine, Engine::On::kCpu, prompt, generate, options));
+  const RoutingTrace& trace = comparison.planned.routing;
+  NPUMOE_ASSIGN_OR_RETURN(comparison.routing, CompareRouting(comparison.cpu.routing, trace));
   const CostModel& costs = engine.npu->costs();
   Plan executed = *engine.plan;
   executed.overflow = engine.npu->overflow();
@@ -104,6 +108,10 @@ std::string PrintedTable(const Engine& engine, const Comparison& c) {
   table.AddRow({"spilled to the CPU", "-", share(n.spilled_rows, n.assignments()), "executed"});
   table.AddRow({"dropped", "0", FormatCount(n.dropped_rows), "executed"});
   table.AddRow({"mean KL against the CPU", "0", fmt::format("{:.1e}", c.mean_kl), "computed"});
+  table.AddRow(
+      {"router decisions that differ", "-",
+       fmt::format("{} of {}", FormatCount(c.routing.different), FormatCount(c.routing.decisions)),
+       "executed"});
   table.AddRow({"same answer", "-", c.same_answer ? "yes" : "NO", "computed"});
   return table.ToString();
 }
@@ -126,6 +134,8 @@ std::string PrintedJson(const Comparison& c, const std::string& chip) {
                                 {"cpu", arm(c.cpu)},
                                 {"plan", arm(c.planned)},
                                 {"mean_kl", c.mean_kl},
+                                {"router_decisions", c.routing.decisions},
+                                {"router_decisions_that_differ", c.routing.different},
                                 {"same_answer", c.same_answer}}
              .dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) +
          "\n";

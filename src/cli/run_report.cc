@@ -34,8 +34,26 @@ OrderedJson TimesJson(const Engine& engine, const Generation& g) {
                        {"decode_ms", g.decode_ms},
                        {"decode_tokens_per_s", g.DecodeTokensPerSecond()},
                        {"decode_source", "measured"}};
+  if (g.computed_again.times > 0) {
+    times["computed_again_tokens"] = g.computed_again.tokens;
+    times["computed_again_before_decode_ms"] = g.computed_again.time_ms;
+  }
   if (engine.uses_npu()) times["npu_energy_j_modelled"] = g.prefill.npu_energy_j;
   return times;
+}
+
+// The cost of a context that passed a LongRoPE model's border.
+std::string ComputedAgainText(const Engine& engine, const Generation& g) {
+  if (g.computed_again.times == 0) return "";
+  std::string text = fmt::format(
+      "again    {} tokens of the context computed again: it passed the length up to which the "
+      "model's short rotary factors reach",
+      FormatCount(g.computed_again.tokens));
+  if (g.computed_again.time_ms > 0) {
+    text += fmt::format("; {} before decoding ({})", FormatMs(g.computed_again.time_ms),
+                        engine.PrefillTimeSource());
+  }
+  return text + "\n";
 }
 
 }  // namespace
@@ -46,6 +64,7 @@ std::string RunReportText(const Engine& engine, const Generation& g) {
                                  engine.PrefillTimeSource());
   text += fmt::format("decode   {} tokens, {:.1f}/s (measured), stopped: {}\n", g.ids.size(),
                       g.DecodeTokensPerSecond(), Name(g.stop));
+  text += ComputedAgainText(engine, g);
   if (!engine.uses_npu()) return text;
   const DispatchCounts& c = p.counts;
   text += fmt::format(

@@ -92,7 +92,11 @@ TEST_F(Compare, AnotherModelIsFarAway) {
       for (int32_t& id : shifted) id = (id + 1) % 512;
       return inner_.Prefill(shifted, wanted, cancelled);
     }
-    Result<std::span<const float>> Decode(int32_t id) override { return inner_.Decode(id); }
+    Result<std::span<const float>> Decode(int32_t id,
+                                          const std::function<bool()>& cancelled) override {
+      return inner_.Decode(id, cancelled);
+    }
+    const ComputedAgain& computed_again() const override { return inner_.computed_again(); }
     int64_t position() const override { return inner_.position(); }
     int64_t context_tokens() const override { return inner_.context_tokens(); }
     Status Rewind(int64_t position) override { return inner_.Rewind(position); }
