@@ -9,6 +9,13 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 GOLDENS = ROOT / "tests" / "data" / "goldens"
 DEMO = ROOT / "models" / "demo"
+# Tiny models of all families with outputs of the reference implementation; some lie in GOLDENS,
+# the others in the shared data.
+GOLDEN_NAMES = [
+    "deepseek-v2", "deepseek-v2-yarn", "gpt-oss", "granite-moe", "mixtral", "mixtral-window",
+    "olmoe", "olmoe-clip", "phi-moe", "phi-tiny-moe", "qwen2-moe", "qwen3-moe", "qwen3-moe-mixed",
+    "qwen3-moe-yarn",
+]
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +44,17 @@ def shared_data():
             pytest.fail(f"{folder} is missing")
         pytest.skip(f"{folder} is not here")
     return folder
+
+
+@pytest.fixture(scope="session")
+def golden_folder():
+    """golden_folder(name): where a golden lies; skips (in CI: fails) where it is absent."""
+    def find(name):
+        for parent in (GOLDENS, ROOT.parent / "shared" / "data" / "goldens"):
+            if (parent / name).is_dir():
+                return parent / name
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"the golden {name} is missing")
+        return pytest.skip(f"the golden {name} is not here")
+
+    return find

@@ -1,13 +1,16 @@
 """Prefill through the emulated NPU against the CPU path: nothing lost, numbers close, counts exact.
 
-On the demo model, over text that was not calibrated on, for three strategies.
+On the demo model, over text that was not calibrated on, for three strategies; and on fourteen tiny
+models of all families, whose weights are random, with the optimal plan.
 """
 
 import json
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
-from conftest import DEMO
+from conftest import DEMO, GOLDEN_NAMES
 
 STRATEGIES = ["base", "paper", "optimal"]
 
@@ -68,3 +71,52 @@ def test_a_plan_calibrated_on_the_wrong_domain_gives_the_same_text(npumoe, tmp_p
     assert npu["text"].strip().startswith("4821907")
     assert npu["dispatch"]["dropped_rows"] == 0
     assert npu["dispatch"]["spilled_rows"] > 0
+
+
+GOLDEN_TOKENS = 200  # of long.ids
+
+
+@pytest.fixture(scope="module", params=GOLDEN_NAMES)
+def golden_report(request, npumoe, golden_folder, tmp_path_factory):
+    """(config, report of `perplexity --kl-against cpu`) of one golden, calibrated on random ids."""
+    model = golden_folder(request.param)
+    folder = tmp_path_factory.mktemp(request.param)
+    config = json.loads((model / "config.json").read_text())
+    random = np.random.default_rng(20261124).integers(0, config["vocab_size"], 2048)
+    (folder / "random.ids").write_text(" ".join(map(str, random)))
+    long = load_file(model / "expected.safetensors")["long.ids"]
+    assert len(long) == GOLDEN_TOKENS
+    (folder / "long.ids").write_text(" ".join(map(str, long)))
+    calibration, plan = folder / "calib.json", folder / "plan.json"
+    npumoe("calibrate", model, "--ids-file", folder / "random.ids", "-o", calibration)
+    npumoe("plan", model, "--calibration", calibration, "--strategy", "optimal",
+           "--min-npu-share", 0.9, "--chunk", 64, "--prompt-tokens", GOLDEN_TOKENS, "-o", plan)
+    report = npumoe("perplexity", model, "--ids-file", folder / "long.ids", "-c", GOLDEN_TOKENS,
+                    "--plan", plan, "--kl-against", "cpu", "--calibration", calibration, "--cache",
+                    folder / "cache", "--require-npu", "--json")
+    return config, json.loads(report)
+
+
+def test_every_family_answers_as_on_the_cpu(golden_report):
+    _, report = golden_report
+    assert report["rows"] == GOLDEN_TOKENS
+    assert report["mean_kl"] < 1e-3
+
+
+def test_every_family_loses_nothing_to_the_npu(golden_report):
+    _, report = golden_report
+    executed = report["executed"]
+    assert executed["dropped_rows"] == 0
+    assert executed == report["recounted"]
+    rows = executed["filled_rows"] + executed["spilled_rows"] + executed["cpu_rows"]
+    assert executed["filled_rows"] > 0.8 * rows, "the plan asks for 90% of the calibrated rows"
+    assert executed["spilled_rows"] > 0, "nothing overflowed, so spill was not tried"
+
+
+def test_router_decisions_that_fp16_flips_are_counted(golden_report):
+    config, report = golden_report
+    dense = config.get("first_k_dense_replace", 0) + len(config.get("mlp_only_layers", []))
+    moe_layers = config["num_hidden_layers"] - dense
+    assert report["router_decisions"] == GOLDEN_TOKENS * moe_layers
+    # A flip needs a margin below the error of fp16 (about 1e-3 of a logit); most are far above.
+    assert 0 <= report["router_decisions_that_differ"] <= 0.02 * report["router_decisions"]
