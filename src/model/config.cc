@@ -13,8 +13,9 @@ constexpr double kMaxModelParameters = 1e15;
 // Counts are made in doubles, which hold integers exactly up to 9e15 and cannot overflow: the
 // limit above is checked with them before anything trusts an int64.
 double Elements(TensorRole role, const ModelConfig& config) {
+  const Shape shape = ShapeOf(role, config);  // axes() views it
   double elements = 1;
-  for (const int64_t length : ShapeOf(role, config).axes()) {
+  for (const int64_t length : shape.axes()) {
     elements *= static_cast<double>(length);
   }
   return elements;
