@@ -1,6 +1,7 @@
-// The text of a chat template (Jinja), as files bring it: recognised or refused, never run.
+// The text of a chat template (Jinja), as files bring it: recognised or refused, never run. What is
+// recognised keeps the promises of every template.
+#include "fuzz/chat_checks.h"
 #include "fuzz/fuzz.h"
-#include "model/chat_template.h"
 
 namespace npumoe {
 namespace {
@@ -12,10 +13,12 @@ void Read(std::string_view input) {
                   "an error says what to do");
     return;
   }
-  const auto named = ChatTemplate::ByName(recognised->name());
-  fuzz::Require(named.ok(), "a recognised template is known by its name");
-  const std::vector<ChatMessage> messages = {{"user", "Hello"}};
-  fuzz::Require(recognised->RenderText(messages, {}).ok(), "a recognised template renders");
+  fuzz::Require(ChatTemplate::ByName(recognised->name()).ok(),
+                "a recognised template is known by its name");
+  const auto text = recognised->RenderText({{"user", "Hello"}}, {});
+  fuzz::Require(text.ok() && text->find("Hello") != std::string::npos,
+                "a recognised template renders a question");
+  fuzz::CheckTemplate(*recognised, fuzz::HostileConversation());
 }
 
 }  // namespace
