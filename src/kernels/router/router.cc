@@ -162,16 +162,4 @@ void Route(const RouterArgs& args, ThreadPool& pool) {
   pool.ParallelRanges(logits.rows, 1, body);
 }
 
-void RouteTopK(ConstMatrix logits, int k, bool normalize, std::span<int32_t> ids,
-               std::span<float> weights, ThreadPool& pool) {
-  RouterArgs args;
-  args.k = k;
-  args.normalize = normalize;
-  args.logits = logits;
-  args.choices = k;
-  args.ids = ids;
-  args.weights = weights;
-  Route(args, pool);
-}
-
 }  // namespace npumoe

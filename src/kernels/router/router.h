@@ -38,10 +38,4 @@ struct RouterArgs {
 void Route(const RouterArgs& args, ThreadPool& pool);
 void RouteReference(const RouterArgs& args);
 
-// kSoftmaxTopK with choices = k.
-void RouteTopK(ConstMatrix logits, int k, bool normalize, std::span<int32_t> ids,
-               std::span<float> weights, ThreadPool& pool);
-void RouteTopKReference(ConstMatrix logits, int k, bool normalize, std::span<int32_t> ids,
-                        std::span<float> weights);
-
 }  // namespace npumoe

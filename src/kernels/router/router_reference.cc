@@ -107,16 +107,4 @@ void RouteReference(const RouterArgs& args) {
   }
 }
 
-void RouteTopKReference(ConstMatrix logits, int k, bool normalize, std::span<int32_t> ids,
-                        std::span<float> weights) {
-  RouterArgs args;
-  args.k = k;
-  args.normalize = normalize;
-  args.logits = logits;
-  args.choices = k;
-  args.ids = ids;
-  args.weights = weights;
-  RouteReference(args);
-}
-
 }  // namespace npumoe

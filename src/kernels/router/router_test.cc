@@ -225,17 +225,5 @@ TEST(Route, LimitsGroupsAsTransformersDoesForDeepSeekV2) {
   testing::ExpectWithin(routing.weights, weights, kRecordError);
 }
 
-TEST(RouteTopK, IsSoftmaxTopKWithoutFurtherChoices) {
-  ThreadPool pool(1);
-  Routing routing(RouterRule::kSoftmaxTopK, RandomFloats(5 * 9, 5), 5, 3);
-  routing.args.normalize = true;
-  Route(routing.args, pool);
-  std::vector<int32_t> ids(routing.ids.size());
-  std::vector<float> weights(ids.size());
-  RouteTopK(routing.args.logits, 3, true, ids, weights, pool);
-  EXPECT_EQ(ids, routing.ids);
-  EXPECT_EQ(weights, routing.weights);
-}
-
 }  // namespace
 }  // namespace npumoe
