@@ -68,7 +68,7 @@ Status RunCompile(const Options& options) {
 void AddCompileCommand(CLI::App& app, CommandBody& selected) {
   CLI::App* command = app.add_subcommand("compile", "Write a plan's packages for the device");
   auto options = std::make_shared<Options>();
-  command->add_option("model,-m,--model", options->model, "Model folder")->required();
+  command->add_option("model,-m,--model", options->model, "Model folder or GGUF file")->required();
   command->add_option("--plan", options->plan, "From `npumoe plan`")->required();
   command->add_option("--cache", options->cache, "Folder of compiled packages");
   command->add_flag("--json", options->json, "Machine-readable output");

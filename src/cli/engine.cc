@@ -62,7 +62,7 @@ Status OpenPlannedDevice(const EngineOptions& options, Engine& engine) {
 void AddModelOption(CLI::App& command, EngineOptions& options) {
   command
       .add_option("model,-m,--model", options.model,
-                  "Model folder in Hugging Face's layout (config.json, *.safetensors)")
+                  "Model folder (config.json, *.safetensors) or GGUF file")
       ->required();
 }
 

@@ -166,7 +166,7 @@ void AddPlanCommand(CLI::App& app, CommandBody& selected) {
   CLI::App* command = app.add_subcommand(
       "plan", "Decide chunk length, capacities, programs and what stays on the CPU");
   auto options = std::make_shared<Options>();
-  command->add_option("model,-m,--model", options->model, "Model folder");
+  command->add_option("model,-m,--model", options->model, "Model folder or GGUF file");
   command->add_option("--calibration", options->calibration, "From `npumoe calibrate`");
   command->add_option("--chip", options->chip, "Chip profile: a name or a .toml file")
       ->capture_default_str();

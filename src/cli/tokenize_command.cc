@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -10,6 +11,7 @@
 
 #include "base/json.h"
 #include "cli/command.h"
+#include "model/gguf/gguf_model.h"
 #include "model/tokenizer.h"
 
 namespace npumoe::cli {
@@ -66,8 +68,18 @@ Status TokenizeOne(const Tokenizer& tokenizer, const Options& options) {
   return OkStatus();
 }
 
+// A folder's, a file's of its own, or a GGUF's (with or without a model in it).
+Result<std::shared_ptr<const Tokenizer>> LoadTokenizer(const std::string& path) {
+  const std::filesystem::path gguf = GgufOf(path);
+  if (gguf.empty()) return Tokenizer::Load(path);
+  NPUMOE_ASSIGN_OR_RETURN(const GgufFile file, GgufFile::Open(gguf));
+  NPUMOE_ASSIGN_OR_RETURN(auto tokenizer, LoadGgufTokenizer(file.metadata()));
+  if (tokenizer != nullptr) return tokenizer;
+  return NotFound(gguf.string() + ": has no tokenizer; use a GGUF with one, or a tokenizer.json");
+}
+
 Status RunTokenize(const Options& options) {
-  NPUMOE_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Load(options.model));
+  NPUMOE_ASSIGN_OR_RETURN(const auto tokenizer, LoadTokenizer(options.model));
   if (options.jsonl) return TokenizeLines(*tokenizer);
   if (options.text.empty()) return UsageError("tokenize needs a text, or --jsonl for lines");
   return TokenizeOne(*tokenizer, options);
@@ -78,7 +90,8 @@ Status RunTokenize(const Options& options) {
 void AddTokenizeCommand(CLI::App& app, CommandBody& selected) {
   CLI::App* command = app.add_subcommand("tokenize", "Show how a model's tokenizer cuts a text");
   auto options = std::make_shared<Options>();
-  command->add_option("model,-m,--model", options->model, "Model folder or tokenizer.json")
+  command
+      ->add_option("model,-m,--model", options->model, "Model folder, GGUF file or tokenizer.json")
       ->required();
   auto* text = command->add_option("text", options->text, "Text (one line per token is printed)");
   command

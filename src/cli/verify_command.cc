@@ -208,7 +208,7 @@ void AddVerifyCommand(CLI::App& app, CommandBody& selected) {
   CLI::App* command =
       app.add_subcommand("verify", "Check placement and numbers of a plan, or run one package");
   auto options = std::make_shared<Options>();
-  command->add_option("model,-m,--model", options->engine.model, "Model folder");
+  command->add_option("model,-m,--model", options->engine.model, "Model folder or GGUF file");
   AddThreadOption(*command, options->engine);
   AddDeviceOptions(*command, options->engine);
   auto* data =
