@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <functional>
 #include <limits>
 #include <optional>
 
@@ -12,7 +11,7 @@ namespace npumoe {
 namespace {
 
 // Words of up to so many symbols are merged by scanning all pairs, which is quick for a word;
-// longer ones by a heap, which does not become quadratic. Chosen: longer than nearly every word.
+// longer ones by a queue, which does not become quadratic. Chosen: longer than nearly every word.
 constexpr size_t kShortWordSymbols = 32;
 
 constexpr uint32_t kNoRank = std::numeric_limits<uint32_t>::max();
@@ -168,7 +167,7 @@ void BpeModel::PushCandidate(int32_t position, BpeWorkspace* workspace) const {
   const auto& right = links[static_cast<size_t>(left.next)];
   const Merge* merge = merges_.Find(left.id, right.id);
   if (!merge) return;
-  workspace->heap_.push_back({merge->rank, position, left.id, right.id, merge->id});
+  workspace->queue_.Push({merge->rank, position, left.id, right.id, merge->id});
 }
 
 // Every symbol, linked to its neighbours.
@@ -182,7 +181,7 @@ void BpeModel::FillLinks(BpeWorkspace* workspace) {
 }
 
 // False: an earlier merge has changed one of the two symbols.
-bool BpeModel::Apply(const BpeWorkspace::Candidate& merge, BpeWorkspace* workspace) {
+bool BpeModel::Apply(const MergeCandidate& merge, BpeWorkspace* workspace) {
   auto& links = workspace->links_;
   auto& left = links[static_cast<size_t>(merge.position)];
   if (left.gone || left.id != merge.left || left.next < 0) return false;
@@ -196,28 +195,18 @@ bool BpeModel::Apply(const BpeWorkspace::Candidate& merge, BpeWorkspace* workspa
 }
 
 void BpeModel::MergeLong(BpeWorkspace* workspace, std::vector<int32_t>* ids) const {
-  using Candidate = BpeWorkspace::Candidate;
   FillLinks(workspace);
   auto& links = workspace->links_;
-  auto& heap = workspace->heap_;
-  const auto worse = [](const Candidate& a, const Candidate& b) {
-    return a.rank != b.rank ? a.rank > b.rank : a.position > b.position;
-  };
-  heap.clear();
+  MergeQueue& queue = workspace->queue_;
+  queue.Clear();
   for (size_t i = 0; i < links.size(); ++i) PushCandidate(static_cast<int32_t>(i), workspace);
-  std::ranges::make_heap(heap, worse);
-  const auto push = [&](int32_t position) {
-    const size_t before = heap.size();
-    if (position >= 0) PushCandidate(position, workspace);
-    if (heap.size() > before) std::ranges::push_heap(heap, worse);
-  };
-  while (!heap.empty()) {
-    std::ranges::pop_heap(heap, worse);
-    const Candidate best = heap.back();
-    heap.pop_back();
+  while (!queue.IsEmpty()) {
+    const MergeCandidate best = queue.Pop();
     if (!Apply(best, workspace)) continue;
-    push(best.position);
-    push(links[static_cast<size_t>(best.position)].previous);
+    // The one before first: so places come in their order.
+    const int32_t previous = links[static_cast<size_t>(best.position)].previous;
+    if (previous >= 0) PushCandidate(previous, workspace);
+    PushCandidate(best.position, workspace);
   }
   for (int32_t i = 0; i >= 0; i = links[static_cast<size_t>(i)].next) {
     ids->push_back(links[static_cast<size_t>(i)].id);

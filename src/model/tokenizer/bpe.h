@@ -1,7 +1,7 @@
 // BpeModel: one piece of text to ids, by merging the pair of best rank until none is left.
 //
-// Linear in the number of pieces and O(n log n) in the length of one piece, so a megabyte of one
-// letter is no attack. Immutable; the workspace belongs to the caller.
+// Linear in the number of pieces and in the length of one (but for rare sorting: merge_queue.h), so
+// a megabyte of one letter is no attack. Immutable; the workspace belongs to the caller.
 #pragma once
 
 #include <array>
@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "model/tokenizer/merge_queue.h"
 #include "model/tokenizer/merge_table.h"
 #include "model/tokenizer/symbol_table.h"
 #include "model/tokenizer/tokenizer_spec.h"
@@ -43,17 +44,11 @@ class BpeWorkspace {
     int32_t next;       // -1: last
     bool gone = false;  // merged into its left neighbour
   };
-  struct Candidate {
-    uint32_t rank;
-    int32_t position;  // of the left symbol
-    int32_t left, right, merged;
-  };
-
   std::vector<CachedPiece> cache_;
   std::vector<int32_t> symbols_;
   std::vector<Merge> short_merges_;
   std::vector<Link> links_;
-  std::vector<Candidate> heap_;
+  MergeQueue queue_;
 };
 
 class BpeModel {
@@ -85,7 +80,7 @@ class BpeModel {
   void MergeLong(BpeWorkspace* workspace, std::vector<int32_t>* ids) const;
   void PushCandidate(int32_t position, BpeWorkspace* workspace) const;
   static void FillLinks(BpeWorkspace* workspace);
-  static bool Apply(const BpeWorkspace::Candidate& merge, BpeWorkspace* workspace);
+  static bool Apply(const MergeCandidate& merge, BpeWorkspace* workspace);
 
   SymbolTable symbols_;
   WordBorders borders_;
