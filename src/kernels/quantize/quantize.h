@@ -9,6 +9,7 @@
 //   Q4_K, Q5_K  d, dmin; 12 bytes of 6-bit scales and minima of 8 runs of 32; (32;) 128
 //   Q6_K   128 low nibbles, 64 upper pairs, 16 int8 scales of runs of 16, d
 //   MXFP4  one exponent byte e (2^(e - 127)); 16 bytes of E2M1 nibbles, low nibbles first
+// base/quantized_block.h says the same in code; docs/quantised-types.md how products use them.
 #pragma once
 
 #include <cstddef>
@@ -20,13 +21,16 @@
 
 namespace npumoe {
 
-// out[i] = value of element i; blocks.size() == BytesOf(dtype, out.size()).
+// out[i] = value of element i, with the same bits on every machine; any bytes are legal, a scale
+// that is infinite or no number gives such values. blocks.size() == BytesOf(dtype, out.size()).
 void DecodeBlocks(DType dtype, std::span<const std::byte> blocks, std::span<float> out);
 void DecodeBlocksReference(DType dtype, std::span<const std::byte> blocks, std::span<float> out);
 
 // Whether EncodeBlocks makes this type: Q8_0, Q4_0, Q4_K.
 bool CanEncode(DType dtype);
-// Nearest blocks of `values` (finite; a whole number of blocks). Deterministic on every machine.
+// Near blocks of `values` (a whole number of blocks; finite, within the range of fp16, beyond which
+// scales overflow). The same bytes on every machine; of Q8_0 and Q4_0 those of the `gguf` Python
+// package; for Q4_K a search for the least squared error (encode_q4_k.h).
 void EncodeBlocks(DType dtype, std::span<const float> values, std::span<std::byte> blocks);
 
 }  // namespace npumoe

@@ -2,6 +2,7 @@
 // also those that nothing here encodes.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -56,7 +57,10 @@ inline void SetHalf(double value, std::byte* at) {
 inline void FillWithRandomBlocks(DType dtype, uint64_t seed, double range,
                                  std::span<std::byte> blocks) {
   std::mt19937_64 random(seed);
-  for (std::byte& b : blocks) b = static_cast<std::byte>(random());
+  for (size_t at = 0; at < blocks.size(); at += sizeof(uint64_t)) {
+    const uint64_t bits = random();
+    std::memcpy(blocks.data() + at, &bits, std::min(sizeof(bits), blocks.size() - at));
+  }
   const size_t block_bytes = BlockBytes(dtype);
   for (size_t at = 0; at < blocks.size(); at += block_bytes) {
     std::byte* block = blocks.data() + at;
