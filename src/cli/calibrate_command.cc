@@ -60,11 +60,13 @@ class CalibrationObserver final : public Observer {
 struct Source {
   std::string name;  // file name and content hash
   std::vector<int32_t> ids;
+  std::vector<int32_t> prefix;  // before each sequence that is cut from it: BOS, or nothing
 };
 
 Result<std::vector<Source>> ReadSources(const Options& options, const Model& model) {
   std::vector<Source> sources;
-  const auto add = [&](const std::string& path, std::vector<int32_t> ids) {
+  const auto add = [&](const std::string& path, std::vector<int32_t> ids,
+                       std::span<const int32_t> prefix) {
     if (options.max_tokens > 0 && static_cast<int64_t>(ids.size()) > options.max_tokens) {
       ids.resize(static_cast<size_t>(options.max_tokens));
     }
@@ -73,17 +75,21 @@ Result<std::vector<Source>> ReadSources(const Options& options, const Model& mod
     sources.push_back(
         {fmt::format("{} ({} tokens, {})", std::filesystem::path(path).filename().string(),
                      ids.size(), hasher.Hex()),
-         std::move(ids)});
+         std::move(ids),
+         {prefix.begin(), prefix.end()}});
   };
   for (const std::string& path : options.data) {
     NPUMOE_ASSIGN_OR_RETURN(const std::string text, ReadText(path));
     Result<std::vector<int32_t>> ids = EncodeText(model, text, SpecialTokens::kAsText);
     if (!ids.ok()) return ids.status().WithContext(path);
-    add(path, std::move(*ids));
+    const std::span<const int32_t> prefix = model.tokenizer->prefix_ids();
+    // Each sequence gets it below, the first one, too.
+    ids->erase(ids->begin(), ids->begin() + static_cast<std::ptrdiff_t>(prefix.size()));
+    add(path, std::move(*ids), prefix);
   }
   for (const std::string& path : options.ids_files) {
     NPUMOE_ASSIGN_OR_RETURN(auto ids, ReadIdsFile(path, model.config.vocab_size));
-    add(path, std::move(ids));
+    add(path, std::move(ids), {});
   }
   return sources;
 }
@@ -101,9 +107,13 @@ Status RunSources(const Options& options, Engine& engine, const std::vector<Sour
   int64_t done = 0;
   for (const Source& source : sources) {
     builder.AddSource(source.name);
+    const size_t prefix = source.prefix.size();
+    std::vector<int32_t> part = source.prefix;
     for (std::span<const int32_t> rest = source.ids; !rest.empty();) {
-      const auto part = rest.first(std::min(rest.size(), static_cast<size_t>(sequence)));
-      rest = rest.subspan(part.size());
+      const size_t count = std::min(rest.size(), static_cast<size_t>(sequence) - prefix);
+      part.resize(prefix);
+      part.insert(part.end(), rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(count));
+      rest = rest.subspan(count);
       NPUMOE_RETURN_IF_ERROR(builder.BeginSequence());
       NPUMOE_RETURN_IF_ERROR(session->Rewind(0));
       NPUMOE_RETURN_IF_ERROR(
@@ -111,7 +121,7 @@ Status RunSources(const Options& options, Engine& engine, const std::vector<Sour
               ->Prefill(part, LogitsWanted::kLastRow, [] { return InterruptGuard::Interrupted(); })
               .status());
       NPUMOE_RETURN_IF_ERROR(observer.status());
-      progress.Update(done += static_cast<int64_t>(part.size()), total);
+      progress.Update(done += static_cast<int64_t>(count), total);
     }
   }
   return OkStatus();

@@ -48,7 +48,7 @@ Result<std::vector<int32_t>> EncodeText(const Model& model, const std::string& t
         "--ids-file, or add the model's tokenizer.json",
         model.path.string()));
   }
-  return model.tokenizer->Encode(text, special);
+  return model.tokenizer->EncodePrompt(text, special);
 }
 
 Result<std::string> ReadText(const std::string& path) {

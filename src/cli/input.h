@@ -13,7 +13,8 @@ namespace npumoe::cli {
 // Token ids separated by white space, each within the vocabulary. The error names the position.
 Result<std::vector<int32_t>> ReadIdsFile(const std::string& path, int vocab_size);
 
-// Text to ids; a model without a tokenizer refuses and names --ids-file.
+// Text to ids as it is completed: with the model's BOS and EOS where its tokenizer adds them. A
+// model without a tokenizer refuses and names --ids-file.
 Result<std::vector<int32_t>> EncodeText(const Model& model, const std::string& text,
                                         SpecialTokens special);
 

@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -31,6 +33,16 @@ struct Options {
   bool json = false;
 };
 
+// As llama-perplexity does it: where texts begin with BOS, every window does. Its first token is
+// never predicted, so no score is lost.
+void BeginWindows(std::span<const int32_t> prefix, int64_t window_tokens,
+                  std::vector<int32_t>& ids) {
+  for (size_t begin = 0; begin < ids.size(); begin += static_cast<size_t>(window_tokens)) {
+    const size_t count = std::min(prefix.size(), ids.size() - begin);
+    std::copy_n(prefix.begin(), count, ids.begin() + static_cast<std::ptrdiff_t>(begin));
+  }
+}
+
 Result<std::vector<int32_t>> ReadTokens(const Options& options, const Model& model) {
   std::vector<int32_t> ids;
   if (!options.ids_file.empty()) {
@@ -40,6 +52,7 @@ Result<std::vector<int32_t>> ReadTokens(const Options& options, const Model& mod
     Result<std::vector<int32_t>> encoded = EncodeText(model, text, SpecialTokens::kAsText);
     if (!encoded.ok()) return encoded.status().WithContext(options.file);
     ids = std::move(*encoded);
+    BeginWindows(model.tokenizer->prefix_ids(), options.window_tokens, ids);
   } else {
     return UsageError("perplexity needs -f TEXT or --ids-file IDS");
   }

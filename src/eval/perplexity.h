@@ -1,7 +1,8 @@
 // Perplexity as llama-perplexity defines it: the text is cut into windows of `window_tokens` that
 // do not overlap, the rest is left out; every window starts with an empty context; its second half
 // is scored: positions n/2 .. n-2 predict the next token. PPL = exp(mean negative log-likelihood).
-// (llama-perplexity puts a BOS token first where the tokenizer adds one; ours add none.)
+// (llama-perplexity puts a BOS token first where the tokenizer adds one; here the ids that are
+// given decide.)
 #pragma once
 
 #include <cstdint>
