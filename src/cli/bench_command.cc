@@ -12,11 +12,13 @@
 #include <vector>
 
 #include "base/aligned_buffer.h"
+#include "base/checked_math.h"
 #include "base/clock.h"
 #include "cli/bench_report.h"
 #include "cli/command.h"
 #include "cli/engine.h"
 #include "cli/progress.h"
+#include "cli/weight_classes.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/peak/peak.h"
 #include "model/synthetic.h"
@@ -45,17 +47,19 @@ Result<std::shared_ptr<const Model>> OpenModel(const Options& options) {
   return MakeSyntheticModel(synthetic);
 }
 
-// One n x n x n product of fp32 activations with weights of the model's type.
+// One n x n x n product of fp32 activations with weights of the model's type; n rounded up to
+// whole blocks of quantised weights.
 class SquareProduct {
  public:
-  SquareProduct(int64_t n, DType dtype) : n_(n), dtype_(dtype) {
-    const auto elements = static_cast<size_t>(n * n);
+  SquareProduct(int64_t n, DType dtype) : n_(RoundUp(n, BlockElements(dtype))), dtype_(dtype) {
+    const auto elements = static_cast<size_t>(n_ * n_);
     in_.Resize(elements);
     out_.Resize(elements);
-    weight_.Resize(elements * BytesPerElement(dtype));
+    weight_.Resize(BytesOf(dtype, n_ * n_));
     std::mt19937 random(1);
     for (size_t i = 0; i < elements; ++i) in_[i] = static_cast<float>(random() % 17) - 8;
-    // Any finite pattern serves: 0x3c3c is a normal number in F16, BF16 and (twice) in F32.
+    // Any finite pattern serves: 0x3c3c is a normal number in F16 (so that blocks scaled by it are
+    // finite too), BF16 and (twice) in F32.
     std::memset(weight_.data(), 0x3c, weight_.size());
   }
   double MeasureGflops(ThreadPool& pool) {
@@ -78,6 +82,23 @@ double ActiveLayerParameters(const ModelConfig& config) {
   const double head = static_cast<double>(config.vocab_size) * config.hidden_size;
   const double embeddings = config.tie_word_embeddings ? head : 2 * head;
   return static_cast<double>(config.ActiveParameters()) - embeddings;
+}
+
+// Bytes of weights that one token multiplies with, the head included.
+double BytesPerToken(const Model& model) {
+  double bytes = static_cast<double>(model.weights.lm_head.bytes());
+  for (const WeightClass& weights : WeightClasses(model.weights)) {
+    if (weights.name == "embedding" || weights.name == "head") continue;
+    double share = 1;
+    if (weights.name == "experts") {
+      share =
+          static_cast<double>(model.config.moe.experts_per_token) / model.config.moe.num_experts;
+    }
+    for (const auto& [dtype, count] : weights.types) {
+      bytes += share * static_cast<double>(count.bytes);
+    }
+  }
+  return bytes;
 }
 
 // Uniformly random ids, another prompt each repetition.
@@ -114,12 +135,9 @@ Result<BenchSample> RunOnce(const Options& options, Session& session, SquareProd
     NPUMOE_RETURN_IF_ERROR(session.Decode(ids[static_cast<size_t>(i)]).status());
   }
   const double decode_ms = watch.ElapsedMs();
-  const double head = static_cast<double>(model.config.vocab_size) * model.config.hidden_size;
-  const double bytes =
-      (layer_parameters + head) * static_cast<double>(BytesPerElement(model.weights.lm_head.dtype));
   const auto generated = static_cast<double>(options.generate_tokens);
   sample.decode_tokens_per_s = generated / decode_ms * 1000;
-  sample.decode_gb_per_s = bytes * generated / decode_ms / 1e6;
+  sample.decode_gb_per_s = BytesPerToken(model) * generated / decode_ms / 1e6;
   return sample;
 }
 
@@ -154,7 +172,7 @@ void AddBenchCommand(CLI::App& app, CommandBody& selected) {
   CLI::App* command = app.add_subcommand(
       "bench", "Measure prefill and decode on the CPU against this machine's limits");
   auto options = std::make_shared<Options>();
-  command->add_option("model,-m,--model", options->model, "Model folder");
+  command->add_option("model,-m,--model", options->model, "Model folder or GGUF file");
   command
       ->add_option("--synthetic", options->synthetic_layers,
                    "Instead of a model: random BF16 weights, layer shape of Qwen3-30B-A3B, so "
