@@ -3,6 +3,7 @@
 
 #include "model/tokenizer/byte_level.h"
 #include "model/tokenizer/normalizer.h"
+#include "model/tokenizer/normalizer_pipeline.h"
 #include "model/tokenizer/unicode_versions.h"
 #include "model/tokenizer/utf8.h"
 
@@ -64,6 +65,34 @@ TEST(Normalizer, LeavesCharactersAfterUnicode9Alone) {
   EXPECT_TRUE(IsInertInNormalization(0x0898));
   EXPECT_EQ(Nfc("a\u0898\u0301"), "a\u0898\u0301");
   EXPECT_EQ(Nfc("\U00011935\U00011930"), "\U00011935\U00011930");
+}
+
+TEST(Normalizer, NfkcReplacesCompatibilityCharacters) {
+  EXPECT_EQ(Nfkc("\uFB01 \u00BD \u2163 \uFF21"), "fi 1\u20442 IV A");
+  EXPECT_EQ(Nfkc("e\u0301 \u00A0"), "\u00E9  ");
+  EXPECT_EQ(Nfkc("\uFDFA").size(), 33u);  // the longest decomposition, 18 characters
+  EXPECT_EQ(Nfkc("\u32FF \U0001FBF0"), "\u32FF \U0001FBF0");  // after Unicode 9
+}
+
+// Ranges of control text stay around the same characters, whatever becomes of them.
+TEST(NormalizerPipeline, KeepsTheRangesOfControlText) {
+  const NormalizerPipeline pipeline(
+      {StripNormalizer{}, PrependNormalizer{"__"}, ReplaceNormalizer{" ", "--"}, NfcNormalizer{}});
+  //                         0123456789
+  const auto result = pipeline.Run({"  a <x> b ", {{4, 7}, {9, 10}}});
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ(result->text, "__a--<x>--b");
+  ASSERT_EQ(result->control.size(), 2u);
+  EXPECT_EQ(result->text.substr(result->control[0].begin, 3), "<x>");
+  EXPECT_EQ(result->control[0].end, result->control[0].begin + 3);
+  EXPECT_EQ(result->control[1].begin, result->control[1].end);  // its space was stripped
+}
+
+TEST(NormalizerPipeline, RefusesToGrowATextWithoutBound) {
+  const std::vector<NormalizerStep> steps(4, ReplaceNormalizer{"a", std::string(256, 'a')});
+  const auto result = NormalizerPipeline(steps).Run({std::string(1000, 'a'), {}});
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(result.status().code(), StatusCode::kResourceExhausted);
 }
 
 TEST(Normalizer, SkipsTextThatCannotChange) {
