@@ -82,7 +82,7 @@ BAD_CONFIGS = [
     (dict(hidden_size=2**62), ["hidden_size"]),
     (dict(vocab_size=..., ), ["vocab_size"]),
     (dict(hidden_act="gelu"), ["hidden_act", "gelu", "silu"]),
-    (dict(rope_scaling={"rope_type": "yarn", "factor": 4.0}), ["rope_scaling", "yarn"]),
+    (dict(rope_scaling={"rope_type": "dynamic", "factor": 4.0}), ["rope_scaling", "dynamic"]),
     (dict(rope_parameters={"rope_type": "linear", "factor": 2.0, "rope_theta": 1e6}),
      ["rope_parameters", "linear"]),
     (dict(use_sliding_window=True, sliding_window=128), ["sliding_window"]),

@@ -1,7 +1,7 @@
 // Rotary positions and numbers of a config.json.
 #pragma once
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 #include "model/config.h"
 

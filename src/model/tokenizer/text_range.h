@@ -1,3 +1,4 @@
+// A range of bytes in a text.
 #pragma once
 
 #include <cstddef>
