@@ -45,7 +45,9 @@ class Conversation {
       return reply.status();
     }
     if (options_.stream) fmt::print("\n");
-    messages_.push_back({"assistant", reply->text, {}, {}});
+    NPUMOE_ASSIGN_OR_RETURN(ChatMessage message,
+                            template_.ReadReply(*model_.tokenizer, reply->ids));
+    messages_.push_back(std::move(message));
     if (verbose_) PrintTimings(*reply);
     if (reply->stop == StopReason::kContextFull) {
       fmt::print(stderr, "(the context of {} tokens is full: /clear starts again)\n",

@@ -121,4 +121,17 @@ Result<std::vector<int32_t>> ChatTemplate::Encode(const Tokenizer& tokenizer,
   return tokenizer.EncodeWithControl(text, control, markers);
 }
 
+Result<ChatMessage> ChatTemplate::ReadReply(const Tokenizer& tokenizer,
+                                            std::span<const int32_t> ids) const {
+  const bool is_read = format_->read_reply != nullptr;
+  // Models pad their vocabulary: an id that the tokenizer does not know stands for nothing.
+  std::vector<int32_t> known(ids.begin(), ids.end());
+  std::erase_if(known, [&](int32_t id) { return id < 0 || id >= tokenizer.vocab_size(); });
+  NPUMOE_ASSIGN_OR_RETURN(
+      const std::string text,
+      tokenizer.Decode(known, is_read ? DecodeSpecial::kKeep : DecodeSpecial::kSkip));
+  if (is_read) return format_->read_reply(text);
+  return ChatMessage{.role = "assistant", .content = text};
+}
+
 }  // namespace npumoe

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -77,6 +78,9 @@ class ChatTemplate {
   Result<std::vector<int32_t>> Encode(const Tokenizer& tokenizer,
                                       const std::vector<ChatMessage>& messages,
                                       const ChatOptions& options) const;
+  // A reply as the message that later turns render: reasoning apart from the final text, where the
+  // format writes both.
+  Result<ChatMessage> ReadReply(const Tokenizer& tokenizer, std::span<const int32_t> ids) const;
 
  private:
   ChatTemplate(const ChatFormat* format, ChatVariant variant)

@@ -91,7 +91,8 @@ std::span<const ChatFormat> ChatFormats() {
        "<|return|>",
        {"<|return|>", "<|call|>"},
        {"<|start|>", "<|end|>", "<|message|>", "<|channel|>", "<|constrain|>", "<|return|>",
-        "<|call|>", "<|startoftext|>", "<|endoftext|>", "<|endofprompt|>"}},
+        "<|call|>", "<|startoftext|>", "<|endoftext|>", "<|endofprompt|>"},
+       ReadHarmonyReply},
   }};
   return formats;
 }

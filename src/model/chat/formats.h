@@ -40,6 +40,8 @@ struct ChatFormat {
   // Tokens that structure a prompt: text from outside never becomes one of them, even where the
   // tokenizer does not call them special.
   std::vector<std::string_view> markers;
+  // Makes a message of a reply, its special tokens spelled out; null: the text without them is it.
+  ChatMessage (*read_reply)(std::string_view text) = nullptr;
 };
 
 std::span<const ChatFormat> ChatFormats();
@@ -94,5 +96,6 @@ std::optional<ChatVariant> RecogniseDeepSeekV25(const JinjaText& text);
 // gpt-oss ("harmony") with tools.
 ChatSegments RenderHarmony(const ChatRequest& request);
 std::optional<ChatVariant> RecogniseHarmony(const JinjaText& text);
+ChatMessage ReadHarmonyReply(std::string_view text);
 
 }  // namespace npumoe

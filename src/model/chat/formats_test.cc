@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "model/chat_template.h"
+#include "model/tokenizer.h"
 
 namespace npumoe {
 namespace {
@@ -150,6 +151,44 @@ TEST(ChatFormats, GptOssNamesWhatIsWrongWithATool) {
            {"{}", "a list"}}) {
     EXPECT_NE(render(tools).message().find(part), std::string::npos) << render(tools).message();
   }
+}
+
+std::shared_ptr<const Tokenizer> DemoWith(const std::vector<std::string>& tokens) {
+  OrderedJson json = OrderedJson::parse(
+      std::ifstream(std::string(NPUMOE_SOURCE_DIR) + "/models/demo/tokenizer.json"));
+  int id = 5000;
+  for (const std::string& token : tokens) {
+    json["added_tokens"].push_back({{"id", id++}, {"content", token}, {"special", true}});
+  }
+  return *Tokenizer::FromJson(json.dump(), "demo");
+}
+
+ChatMessage ReadReply(const std::string& format, const std::string& text) {
+  const auto tokenizer =
+      DemoWith({"<|channel|>", "<|message|>", "<|end|>", "<|start|>", "<|return|>", "<|call|>"});
+  const auto ids = *tokenizer->Encode(text, SpecialTokens::kParse);
+  return *ChatTemplate::ByName(format)->ReadReply(*tokenizer, ids);
+}
+
+TEST(ChatFormats, AReplyOfGptOssIsTakenApartIntoReasoningAndFinalText) {
+  const ChatMessage message = ReadReply(
+      "gpt-oss",
+      "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Yes.");
+  EXPECT_EQ(message.role, "assistant");
+  EXPECT_EQ(message.content, "Yes.");
+  EXPECT_EQ(message.reasoning_content, "Hm.");
+}
+
+TEST(ChatFormats, AReplyOfGptOssThatWasCutOffKeepsWhatThereIs) {
+  EXPECT_EQ(ReadReply("gpt-oss", "<|channel|>analysis<|message|>Hm").reasoning_content, "Hm");
+  EXPECT_EQ(ReadReply("gpt-oss", "<|channel|>fin").content, "");
+  EXPECT_EQ(ReadReply("gpt-oss", "plain<|return|>").content, "plain");
+}
+
+TEST(ChatFormats, OtherRepliesAreTheirTextWithoutSpecialTokens) {
+  const ChatMessage message = ReadReply("chatml", "Yes.<|end|>");
+  EXPECT_EQ(message.content, "Yes.");
+  EXPECT_EQ(message.reasoning_content, std::nullopt);
 }
 
 }  // namespace
