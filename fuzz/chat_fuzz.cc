@@ -1,6 +1,6 @@
-// A conversation as data, rendered by every known template. Fields of the input: switches (one
-// character each: generation prompt, thinking), reasoning effort, tools, then role, content,
-// reasoning and tool calls of each message.
+// A conversation as data. Fields of the input: switches (one character each: generation prompt '0'
+// or '1'; thinking likewise; the template, 'a' being the first; without it all are tried),
+// reasoning effort, tools, then role, content, reasoning and tool calls of each message.
 #include "fuzz/chat_checks.h"
 #include "fuzz/fuzz.h"
 #include "model/chat/formats.h"
@@ -33,16 +33,22 @@ fuzz::Conversation Parse(std::string_view input) {
   return conversation;
 }
 
+void Read(std::string_view input) {
+  const fuzz::Conversation conversation = Parse(input);
+  const std::span<const ChatFormat> all = ChatFormats();
+  const size_t chosen = input.size() > 2 ? static_cast<size_t>(input[2] - 'a') : all.size();
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (chosen < all.size() && chosen != i) continue;
+    const auto format = ChatTemplate::ByName(all[i].name);
+    fuzz::Require(format.ok(), "every template is known by its name");
+    fuzz::CheckTemplate(*format, conversation);
+  }
+}
+
 }  // namespace
 }  // namespace npumoe
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  using npumoe::ChatTemplate;
-  const auto conversation = npumoe::Parse(npumoe::fuzz::AsText(data, size));
-  for (const npumoe::ChatFormat& known : npumoe::ChatFormats()) {
-    const auto format = ChatTemplate::ByName(known.name);
-    npumoe::fuzz::Require(format.ok(), "every template is known by its name");
-    npumoe::fuzz::CheckTemplate(*format, conversation);
-  }
+  npumoe::Read(npumoe::fuzz::AsText(data, size));
   return 0;
 }

@@ -5,8 +5,10 @@
 #include "model/gguf/gguf_config.h"
 #include "model/gguf/gguf_file.h"
 #include "model/gguf/gguf_model.h"
+#include "model/gguf/gguf_tokenizer.h"
 #include "model/gguf/gguf_weights.h"
 #include "model/gguf/metadata_builder.h"
+#include "model/tokenizer/tokenizer_json.h"
 
 namespace npumoe {
 namespace {
@@ -59,6 +61,26 @@ void CheckConfig(const GgufFile& file) {
   (void)ReadGgufGeneration(file.metadata(), config->vocab_size);
 }
 
+std::string UnknownToken(const GgufMetadata& metadata) {
+  if (metadata.Has(kGgufTokenizerJsonKey)) {
+    const auto text = metadata.String(kGgufTokenizerJsonKey);
+    const auto spec = ParseTokenizerJson(*text, kName);
+    return spec.ok() ? spec->bpe.unknown_token : std::string();
+  }
+  const auto vocabulary = ReadGgufVocabulary(metadata);
+  if (!vocabulary.ok() || !*vocabulary) return "";
+  const auto spec = SpecFromGguf(**vocabulary, kName);
+  return spec.ok() ? spec->bpe.unknown_token : std::string();
+}
+
+void CheckGgufTokenizer(const GgufMetadata& metadata) {
+  const auto tokenizer = LoadGgufTokenizer(metadata);
+  if (!tokenizer.ok() || *tokenizer == nullptr) return;
+  for (const char* text : {"Hello <|im_end|> 12\n \xC3\xA9\xF0\x9F\x98\x80", "<s>a</s> ab"}) {
+    fuzz::CheckTokenizer(**tokenizer, UnknownToken(metadata), text);
+  }
+}
+
 void Read(const uint8_t* data, size_t size) {
   const auto file = GgufFile::Parse({reinterpret_cast<const std::byte*>(data), size}, kName);
   if (!file.ok()) {
@@ -68,10 +90,7 @@ void Read(const uint8_t* data, size_t size) {
   CheckTensors(*file);
   CheckMetadata(file->metadata());
   CheckConfig(*file);
-  const auto tokenizer = LoadGgufTokenizer(file->metadata());
-  if (tokenizer.ok() && *tokenizer != nullptr) {
-    fuzz::CheckTokenizer(**tokenizer, "Hello <|im_end|> 12\n \xC3\xA9\xF0\x9F\x98\x80");
-  }
+  CheckGgufTokenizer(file->metadata());
 }
 
 }  // namespace

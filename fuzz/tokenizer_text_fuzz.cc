@@ -20,7 +20,7 @@ bool IsAscii(std::string_view text) {
 }
 
 void Read(std::string_view input) {
-  fuzz::CheckTokenizer(Demo(), input);
+  fuzz::CheckTokenizer(Demo(), "", input);
   for (const SpecialTokens special : {SpecialTokens::kParse, SpecialTokens::kAsText}) {
     const auto ids = Demo().Encode(input, special);
     if (!ids.ok()) {
