@@ -107,6 +107,8 @@ std::string ComparisonText(const ComparisonContext& context) {
   table.AddRow({"mean KL", fmt::format("{:.2e} +/- {:.0e}", r.mean_kl, r.kl_standard_error)});
   table.AddRow({"largest KL", fmt::format("{:.2e}", r.max_kl)});
   table.AddRow({"same most likely token", fmt::format("{:.3f}%", r.top1_agreement * 100)});
+  table.AddRow({"mean KL of tokens that are routed alike",
+                fmt::format("{:.2e}", MeanKlOfSameRouting(r, context.routing))});
   table.AddRow({"router decisions that differ",
                 fmt::format("{} of {}", FormatCount(context.routing.different),
                             FormatCount(context.routing.decisions))});
@@ -130,6 +132,7 @@ std::string ComparisonJson(const ComparisonContext& context) {
                       {"max_kl", r.max_kl},
                       {"top1_agreement", r.top1_agreement},
                       {"max_logit_error", r.max_logit_error},
+                      {"mean_kl_same_routing", MeanKlOfSameRouting(r, context.routing)},
                       {"router_decisions", context.routing.decisions},
                       {"router_decisions_that_differ", context.routing.different},
                       {"reference_perplexity", r.reference_perplexity},

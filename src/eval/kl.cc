@@ -15,6 +15,7 @@ size_t TopOf(std::span<const float> logits) {
 // Sums over all rows of all windows.
 struct Totals {
   RunningMean kl;
+  std::vector<double> row_kl;
   RunningMean probability_change;
   RunningMean squared_probability_change;
   RunningMean reference_nll;
@@ -27,6 +28,7 @@ struct Totals {
   void AddRow(std::span<const float> reference, std::span<const float> candidate) {
     const RowComparison row = CompareRow(reference, candidate);
     kl.Add(row.kl);
+    row_kl.push_back(row.kl);
     max_kl = std::max(max_kl, row.kl);
     same_top += row.same_top ? 1 : 0;
     for (size_t v = 0; v < reference.size(); ++v) {
@@ -61,6 +63,7 @@ struct Totals {
     result.mean_kl = kl.mean();
     result.kl_standard_error = kl.StandardError();
     result.max_kl = max_kl;
+    result.row_kl = row_kl;
     result.top1_agreement = static_cast<double>(same_top) / static_cast<double>(kl.count());
     result.max_logit_error = max_logit == 0 ? max_difference : max_difference / max_logit;
     result.mean_next_probability_change = probability_change.mean();

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <vector>
 
 #include "base/status.h"
 #include "eval/perplexity.h"
@@ -25,6 +26,7 @@ struct ComparisonResult {
   double mean_kl = 0;
   double kl_standard_error = 0;
   double max_kl = 0;
+  std::vector<double> row_kl;  // [rows]
   double top1_agreement = 0;   // share of the rows
   double max_logit_error = 0;  // largest difference over the largest reference logit
   // Of the token that really comes next: change of its probability, candidate minus reference.

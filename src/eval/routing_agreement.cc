@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <span>
-#include <vector>
+#include <cmath>
+#include <map>
+
+#include "base/check.h"
 
 namespace npumoe {
 namespace {
@@ -20,10 +22,19 @@ Status CheckComparable(const RoutingTrace& a, const RoutingTrace& b) {
       fmt::format("routing traces of {} and {} tokens cannot be compared", a.tokens(), b.tokens()));
 }
 
-std::vector<int32_t> Sorted(std::span<const int32_t> ids) {
-  std::vector<int32_t> sorted(ids.begin(), ids.end());
-  std::sort(sorted.begin(), sorted.end());
-  return sorted;
+// What one token chose in one layer: weights by expert, in the order of the experts.
+std::map<int32_t, float> DecisionOf(const LayerRouting& layer, size_t token, size_t k) {
+  std::map<int32_t, float> decision;
+  for (size_t i = token * k; i < (token + 1) * k; ++i) {
+    decision[layer.ids[i]] = layer.weights.empty() ? 0 : layer.weights[i];
+  }
+  return decision;
+}
+
+bool IsSame(const std::map<int32_t, float>& a, const std::map<int32_t, float>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const auto& x, const auto& y) {
+    return x.first == y.first && std::abs(x.second - y.second) <= kWeightJump;
+  });
 }
 
 }  // namespace
@@ -32,16 +43,33 @@ Result<RoutingAgreement> CompareRouting(const RoutingTrace& reference,
                                         const RoutingTrace& candidate) {
   NPUMOE_RETURN_IF_ERROR(CheckComparable(reference, candidate));
   RoutingAgreement agreement;
+  const auto tokens = static_cast<size_t>(reference.tokens());
   const auto k = static_cast<size_t>(reference.experts_per_token);
+  agreement.token_differs.assign(tokens, false);
   for (size_t l = 0; l < reference.layers.size(); ++l) {
-    const std::span<const int32_t> wanted(reference.layers[l].ids);
-    const std::span<const int32_t> got(candidate.layers[l].ids);
-    for (size_t first = 0; first < wanted.size(); first += k) {
+    for (size_t token = 0; token < tokens; ++token) {
       ++agreement.decisions;
-      agreement.different += Sorted(wanted.subspan(first, k)) != Sorted(got.subspan(first, k));
+      if (IsSame(DecisionOf(reference.layers[l], token, k),
+                 DecisionOf(candidate.layers[l], token, k))) {
+        continue;
+      }
+      ++agreement.different;
+      agreement.token_differs[token] = true;
     }
   }
   return agreement;
+}
+
+double MeanKlOfSameRouting(const ComparisonResult& comparison, const RoutingAgreement& agreement) {
+  NPUMOE_CHECK(comparison.row_kl.size() == agreement.token_differs.size());
+  double sum = 0;
+  int64_t rows = 0;
+  for (size_t row = 0; row < comparison.row_kl.size(); ++row) {
+    if (agreement.token_differs[row]) continue;
+    sum += comparison.row_kl[row];
+    ++rows;
+  }
+  return rows == 0 ? 0 : sum / static_cast<double>(rows);
 }
 
 }  // namespace npumoe
