@@ -1,6 +1,8 @@
 // Prefill on the emulated NPU, with plans made by hand, against the CPU path.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <map>
 #include <string>
 #include <tuple>
 
@@ -17,6 +19,7 @@ class NpuPath : public testing::TestWithParam<Case> {
  protected:
   void SetUp() override {
     const auto& [golden, form, capacity, in_flight] = GetParam();
+    if (IsMissing(golden)) GTEST_SKIP() << golden << " is not here";
     HandMade wanted;
     wanted.form = form;
     wanted.capacity = capacity;
@@ -41,9 +44,41 @@ class NpuPath : public testing::TestWithParam<Case> {
   PrefillResult result_;
 };
 
+// The first token that fp16 sends to other experts than the CPU did, or whose experts it weighs
+// otherwise by a jump (SparseMixer's masks); the number of tokens when there is none.
+size_t FirstFlip(const RoutingTrace& cpu, const RoutingTrace& npu) {
+  constexpr float kJump = 0.02f;  // fp16 moves a weight by about 1e-3
+  const auto k = static_cast<size_t>(cpu.experts_per_token);
+  const auto weights_of = [k](const LayerRouting& layer, size_t token) {
+    std::map<int32_t, float> weights;
+    for (size_t i = token * k; i < (token + 1) * k; ++i) weights[layer.ids[i]] = layer.weights[i];
+    return weights;
+  };
+  for (size_t token = 0; token < static_cast<size_t>(cpu.tokens()); ++token) {
+    for (size_t l = 0; l < cpu.layers.size(); ++l) {
+      const auto a = weights_of(cpu.layers[l], token);
+      const auto b = weights_of(npu.layers[l], token);
+      const bool same = std::equal(a.begin(), a.end(), b.begin(), [](const auto& x, const auto& y) {
+        return x.first == y.first && std::abs(x.second - y.second) <= kJump;
+      });
+      if (!same) return token;
+    }
+  }
+  return static_cast<size_t>(cpu.tokens());
+}
+
+// Where fp16 tips a router's decision, that token and those that attend to it are another
+// computation: they are not compared.
 TEST_P(NpuPath, ComputesWhatTheCpuComputes) {
-  const auto cpu = OpenSession(bench_->model, bench_->pool);
-  EXPECT_LE(RelativeError(result_.logits, PrefillAll(*cpu, ids_).logits), kFp16LogitError);
+  TraceRecorder cpu_trace(bench_->model->config);
+  const auto cpu = OpenSession(bench_->model, bench_->pool, {.observer = &cpu_trace});
+  const std::vector<float> wanted = PrefillAll(*cpu, ids_).logits;
+  const size_t compared =
+      FirstFlip(cpu_trace.Trace(), trace_->Trace()) * (wanted.size() / ids_.size());
+  ASSERT_GT(compared, 0u);
+  EXPECT_LE(
+      RelativeError(std::span(result_.logits).first(compared), std::span(wanted).first(compared)),
+      kFp16LogitError);
 }
 
 TEST_P(NpuPath, LosesNoAssignment) {
@@ -51,6 +86,10 @@ TEST_P(NpuPath, LosesNoAssignment) {
   const auto layers = static_cast<int64_t>(config.MoeLayers().size());
   EXPECT_EQ(result_.counts.dropped_rows, 0);
   EXPECT_EQ(result_.counts.assignments(), 200 * config.moe.choices_per_token() * layers);
+}
+
+TEST_P(NpuPath, SpillsWhereCapacitiesAreSmall) {
+  if (std::get<2>(GetParam()) == 16) EXPECT_GT(result_.counts.spilled_rows, 0);
 }
 
 TEST_P(NpuPath, ExecutesExactlyWhatThePlanImpliesForThisRouting) {
@@ -82,19 +121,29 @@ TEST_P(NpuPath, SumsOfTheProgramsAreTheTotals) {
   EXPECT_EQ(sum, report.counts);
 }
 
+std::string NameOf(const testing::TestParamInfo<Case>& test_case) {
+  const auto& [golden, form, capacity, in_flight] = test_case.param;
+  std::string name = golden;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name + "_" + Name(form) + "_" + std::to_string(capacity) + "_inflight" +
+         std::to_string(in_flight);
+}
+
 INSTANTIATE_TEST_SUITE_P(
     FormsAndCapacities, NpuPath,
     testing::Combine(testing::Values("qwen3-moe", "qwen3-moe-mixed", "deepseek-v2-yarn", "gpt-oss"),
                      testing::Values(GraphForm::kGroupedConv, GraphForm::kBatchedMatmul,
                                      GraphForm::kDenseChains),
                      testing::Values(16, 64), testing::Values(1, 2)),
-    [](const testing::TestParamInfo<Case>& test_case) {
-      std::string name = std::get<0>(test_case.param);
-      std::replace(name.begin(), name.end(), '-', '_');
-      return name + "_" + Name(std::get<1>(test_case.param)) + "_" +
-             std::to_string(std::get<2>(test_case.param)) + "_inflight" +
-             std::to_string(std::get<3>(test_case.param));
-    });
+    NameOf);
+INSTANTIATE_TEST_SUITE_P(OtherFamilies, NpuPath,
+                         testing::Combine(testing::Values("deepseek-v2", "granite-moe", "mixtral",
+                                                          "mixtral-window", "olmoe", "olmoe-clip",
+                                                          "phi-moe", "phi-tiny-moe", "qwen2-moe",
+                                                          "qwen3-moe-yarn"),
+                                          testing::Values(GraphForm::kDenseChains),
+                                          testing::Values(16), testing::Values(2)),
+                         NameOf);
 
 class NpuSession : public testing::Test {
  protected:
