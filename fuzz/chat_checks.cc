@@ -105,7 +105,7 @@ void CheckControlTokens(const ChatTemplate& format, const Tokenizer& tokenizer,
                         const Conversation& conversation,
                         const std::vector<ChatSegment>& segments) {
   const auto ids = format.Encode(tokenizer, conversation.messages, conversation.options);
-  if (!ids.ok()) return;  // the text is no UTF-8
+  Require(ids.ok(), "what is rendered can be encoded: " + ids.status().message());
   const std::set<int32_t> markers = MarkersOf(format, tokenizer);
   size_t expected = 0;
   for (const ChatSegment& segment : segments) {

@@ -4,6 +4,7 @@
 
 #include "model/chat/formats.h"
 #include "model/tokenizer.h"
+#include "model/tokenizer/utf8.h"
 
 namespace npumoe {
 namespace {
@@ -16,6 +17,24 @@ const ChatFormat* FindFormat(std::string_view name) {
     if (format.name == name) return &format;
   }
   return nullptr;
+}
+
+// Formats put texts together with JSON, so only whole characters may come from outside.
+Status CheckText(const std::string& text, const std::string& name) {
+  const std::optional<size_t> offset = FirstInvalidUtf8(text);
+  if (!offset) return OkStatus();
+  return InvalidInput(name + ": is not valid UTF-8 at byte " + std::to_string(*offset) +
+                      "; convert it to UTF-8 first");
+}
+
+Status CheckTexts(const std::vector<ChatMessage>& messages, const ChatOptions& options) {
+  for (size_t i = 0; i < messages.size(); ++i) {
+    const std::string where = "messages[" + std::to_string(i) + "]: field '";
+    NPUMOE_RETURN_IF_ERROR(CheckText(messages[i].content, where + "content'"));
+    NPUMOE_RETURN_IF_ERROR(
+        CheckText(messages[i].reasoning_content.value_or(""), where + "reasoning_content'"));
+  }
+  return CheckText(options.reasoning_effort, "field 'reasoning_effort'");
 }
 
 // Roles stand in control text, so only these may come from outside.
@@ -84,6 +103,7 @@ std::vector<int32_t> ChatTemplate::EndTokens(const Tokenizer& tokenizer) const {
 Result<std::vector<ChatSegment>> ChatTemplate::Render(const std::vector<ChatMessage>& messages,
                                                       const ChatOptions& options) const {
   NPUMOE_RETURN_IF_ERROR(CheckRoles(messages));
+  NPUMOE_RETURN_IF_ERROR(CheckTexts(messages, options));
   const std::string_view bos = options.bos_token ? *options.bos_token : format_->bos;
   const std::string_view eos = options.eos_token ? *options.eos_token : format_->eos;
   return format_->render({messages, options, variant_, bos, eos});

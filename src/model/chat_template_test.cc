@@ -200,9 +200,22 @@ TEST(ChatTemplate, TextOfAUserNeverBecomesAControlToken) {
 
 TEST(ChatTemplate, RefusesInvalidUtf8InAMessage) {
   const auto ids =
-      Named("chatml").Encode(*DemoTokenizer(), {{.role = "user", .content = "\xFF"}}, {});
+      Named("chatml").Encode(*DemoTokenizer(), {{.role = "user", .content = "ab\xFF"}}, {});
   ASSERT_FALSE(ids.ok());
-  EXPECT_NE(ids.status().message().find("at byte 17"), std::string::npos) << ids.status().message();
+  EXPECT_NE(ids.status().message().find("messages[0]: field 'content'"), std::string::npos)
+      << ids.status().message();
+  EXPECT_NE(ids.status().message().find("at byte 2"), std::string::npos) << ids.status().message();
+}
+
+// Found by fuzzing: gpt-oss writes such an answer as JSON, which has no place for broken bytes.
+TEST(ChatTemplate, RefusesInvalidUtf8InAnAnswerOfATool) {
+  const std::vector<ChatMessage> messages = {
+      {.role = "assistant", .tool_calls_json = R"([{"name": "f", "arguments": {}}])"},
+      {.role = "tool", .content = "\xC3("}};
+  const auto text = Named("gpt-oss").RenderText(messages, {});
+  ASSERT_FALSE(text.ok());
+  EXPECT_NE(text.status().message().find("messages[1]"), std::string::npos)
+      << text.status().message();
 }
 
 }  // namespace
