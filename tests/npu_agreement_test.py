@@ -100,14 +100,15 @@ def golden_report(request, npumoe, golden_folder, tmp_path_factory):
 
 
 def test_every_family_answers_as_on_the_cpu(golden_report):
-    """Where fp16 tips a decision of the router, that token is another computation. Of these models
-    with random weights many decisions are close (meta.json: margins); SparseMixer's decide between
-    weights of 1 and 1/2."""
-    _, report = golden_report
+    """A token whose routing fp16 tips is another computation. Random weights make many decisions
+    close, and SparseMixer's masks decide between weights of 1 and 1/2: seven such tokens of
+    phi-tiny-moe alone are worth a mean KL of 2e-3, so for Phi the others are judged."""
+    config, report = golden_report
     assert report["rows"] == GOLDEN_TOKENS
     assert report["mean_kl_same_routing"] < 1e-3
-    if report["router_decisions_that_differ"] == 0:
+    if config["model_type"] != "phimoe":
         assert report["mean_kl"] < 1e-3
+    if report["router_decisions_that_differ"] == 0:
         assert report["max_logit_error"] < 5e-3  # about ten roundings of 2^-11
 
 
