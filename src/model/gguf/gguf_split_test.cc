@@ -1,4 +1,3 @@
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "model/gguf/test_gguf.h"
@@ -6,8 +5,6 @@
 
 namespace npumoe {
 namespace {
-
-using ::testing::HasSubstr;
 
 struct PartKeys {
   uint32_t number = 0;
@@ -37,53 +34,53 @@ TEST(GgufModelFile, FindsTheOtherPartsOfASplitModel) {
   const auto model = GgufModelFile::Open(first);
   ASSERT_TRUE(model.ok()) << model.status().message();
   EXPECT_EQ(model->tensors().size(), 2u);
-  EXPECT_THAT(model->FileOf("b"), HasSubstr("m-00002-of-00002.gguf"));
+  ExpectSays(model->FileOf("b"), "m-00002-of-00002.gguf");
 }
 
 TEST(GgufModelFile, NamesAPartThatIsMissing) {
   const TestFolder folder;
   const auto first = WritePart(folder, "m-00001-of-00002.gguf", {0}, "a");
-  EXPECT_THAT(ErrorOf(first), HasSubstr("m-00002-of-00002.gguf: no such file"));
+  ExpectSays(ErrorOf(first), "m-00002-of-00002.gguf: no such file");
 }
 
 TEST(GgufModelFile, NamesTheFirstPartWhenALaterOneIsOpened) {
   const TestFolder folder;
   WritePart(folder, "m-00001-of-00002.gguf", {0}, "a");
   const auto second = WritePart(folder, "m-00002-of-00002.gguf", {1}, "b");
-  EXPECT_THAT(ErrorOf(second), HasSubstr("give the first one, m-00001-of-00002.gguf"));
+  ExpectSays(ErrorOf(second), "give the first one, m-00001-of-00002.gguf");
 }
 
 TEST(GgufModelFile, RefusesAFirstPartWhoseNameDoesNotTellTheOthers) {
   const TestFolder folder;
   const auto first = WritePart(folder, "model.gguf", {0}, "a");
-  EXPECT_THAT(ErrorOf(first), HasSubstr("-00001-of-00002.gguf"));
+  ExpectSays(ErrorOf(first), "-00001-of-00002.gguf");
 }
 
 TEST(GgufModelFile, RefusesAPartOfAnotherSplit) {
   const TestFolder folder;
   const auto first = WritePart(folder, "m-00001-of-00002.gguf", {0}, "a");
   WritePart(folder, "m-00002-of-00002.gguf", {1, 3, 2}, "b");
-  EXPECT_THAT(ErrorOf(first), HasSubstr("different downloads"));
+  ExpectSays(ErrorOf(first), "different downloads");
 }
 
 TEST(GgufModelFile, RefusesATensorThatStandsInTwoParts) {
   const TestFolder folder;
   const auto first = WritePart(folder, "m-00001-of-00002.gguf", {0}, "a");
   WritePart(folder, "m-00002-of-00002.gguf", {1}, "a");
-  EXPECT_THAT(ErrorOf(first), HasSubstr("stands in an earlier part, too"));
+  ExpectSays(ErrorOf(first), "stands in an earlier part, too");
 }
 
 TEST(GgufModelFile, RefusesPartsThatHoldAnotherNumberOfTensors) {
   const TestFolder folder;
   const auto first = WritePart(folder, "m-00001-of-00002.gguf", {0, 2, 5}, "a");
   WritePart(folder, "m-00002-of-00002.gguf", {1, 2, 5}, "b");
-  EXPECT_THAT(ErrorOf(first), HasSubstr("split.tensors.count"));
+  ExpectSays(ErrorOf(first), "split.tensors.count");
 }
 
 TEST(GgufModelFile, RefusesAPartNumberBeyondTheCount) {
   const TestFolder folder;
   const auto first = WritePart(folder, "m-00001-of-00002.gguf", {7}, "a");
-  EXPECT_THAT(ErrorOf(first), HasSubstr("split.no"));
+  ExpectSays(ErrorOf(first), "split.no");
 }
 
 }  // namespace

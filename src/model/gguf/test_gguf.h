@@ -1,6 +1,8 @@
 // For tests only: GGUF bytes by hand, right ones and wrong ones.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <cstdint>
 #include <cstring>
 #include <span>
@@ -56,7 +58,7 @@ class TestBytes {
   // As a reader sees them: exactly these bytes and no terminator behind them.
   Result<GgufFile> Parse() const {
     auto copy = std::make_shared<std::vector<std::byte>>(text_.size());
-    std::memcpy(copy->data(), text_.data(), text_.size());
+    if (!text_.empty()) std::memcpy(copy->data(), text_.data(), text_.size());
     return GgufFile::Parse(*copy, "test.gguf", copy);
   }
 
@@ -72,6 +74,10 @@ inline TestBytes FileWith(const std::vector<TestTensor>& tensors, size_t data_by
   for (const TestTensor& tensor : tensors) bytes.AddTensor(tensor);
   if (data_bytes > 0) bytes.AddData(data_bytes);
   return bytes;
+}
+
+inline void ExpectSays(const std::string& text, const std::string& part) {
+  EXPECT_NE(text.find(part), std::string::npos) << text << "\ndoes not say: " << part;
 }
 
 }  // namespace npumoe
