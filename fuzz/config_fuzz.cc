@@ -6,6 +6,7 @@
 #include "fuzz/fuzz.h"
 #include "fuzz/scratch_files.h"
 #include "model/generation_config.h"
+#include "model/gguf/hub_config.h"
 #include "model/weight_binding.h"
 
 namespace npumoe {
@@ -62,6 +63,20 @@ void CheckTensors(const ModelConfig& config) {
   fuzz::Require(listed > 0, "a model has tensors");
 }
 
+// The config.json that is written when a model is converted back from GGUF.
+void CheckWrittenAgain(const ModelConfig& config) {
+  const Result<std::string> text = HubConfigOf(config, {});
+  if (!text.ok()) return;
+  const Result<Json> json = ParseJson(*text, "written.json");
+  fuzz::Require(json.ok(), "what was written is JSON: " + json.status().message());
+  const Result<ModelConfig> again = ParseModelConfig(*json, "written.json");
+  fuzz::Require(again.ok(), "what was written can be read: " + again.status().message());
+  const Result<std::string> second = HubConfigOf(*again, {});
+  fuzz::Require(second.ok() && *second == *text, "a config is written the same way twice");
+  fuzz::Require(again->TotalParameters() == config.TotalParameters(), "the size is written");
+  fuzz::Require(again->MoeLayers() == config.MoeLayers(), "the kinds of layers are written");
+}
+
 void Read(std::string_view input) {
   fuzz::Fields fields(input);
   const Result<Json> json = ParseJson(fields.Take(), kName);
@@ -80,6 +95,7 @@ void Read(std::string_view input) {
   CheckAttention(*config);
   CheckMoe(*config);
   CheckTensors(*config);
+  CheckWrittenAgain(*config);
 
   static const fuzz::ScratchFolder folder;
   fuzz::WriteFile(folder / "generation_config.json", fields.Take());

@@ -7,6 +7,7 @@
 #include "model/gguf/gguf_model.h"
 #include "model/gguf/gguf_tokenizer.h"
 #include "model/gguf/gguf_weights.h"
+#include "model/gguf/hub_config.h"
 #include "model/gguf/metadata_builder.h"
 #include "model/tokenizer/tokenizer_json.h"
 
@@ -57,6 +58,7 @@ void CheckConfig(const GgufFile& file) {
   AddConfigToGguf(*again, second);
   fuzz::Require(second.bytes() == builder.bytes(), "a config is written the same way twice");
   fuzz::Require(again->TotalParameters() == config->TotalParameters(), "and has the same size");
+  (void)HubConfigOf(*config, {});
   (void)BindGgufWeights(*config, file.tensors(), [](const std::string&) { return kName; });
   (void)ReadGgufGeneration(file.metadata(), config->vocab_size);
 }
