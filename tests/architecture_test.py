@@ -34,7 +34,9 @@ UNFINISHED = re.compile(r"\b(" + "|".join(["TO" + "DO", "FIX" + "ME", "XX" + "X"
 
 def cpp_files(root, pattern="*"):
     files = [p for p in (root / "src").rglob(pattern) if p.suffix in (".cc", ".h")]
-    return sorted(files + [p for p in (root / "tests").glob(pattern) if p.suffix in (".cc", ".h")])
+    for folder in ("tests", "fuzz"):
+        files += [p for p in (root / folder).glob(pattern) if p.suffix in (".cc", ".h")]
+    return sorted(files)
 
 
 def room_of(root, path):
