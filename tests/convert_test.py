@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,45 @@ def test_never_replaces_what_it_reads(npumoe, program, golden_folder, tmp_path):
     fails(program, "convert", tmp_path / "m.gguf", tmp_path, "--force")
     fails(program, "convert", tmp_path / "m.gguf", tmp_path / "m.gguf", "--force")
     assert (tmp_path / "m.gguf").read_bytes() == before
+
+
+def test_force_never_removes_files_of_others(npumoe, program, golden_folder, tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("precious")
+    assert "notes.txt" in fails(program, "convert", golden_folder("qwen3-moe"), folder, "--force")
+    assert (folder / "notes.txt").read_text() == "precious"
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+def test_replaces_the_folder_that_a_link_names(npumoe, golden_folder, tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    npumoe("convert", golden_folder("qwen3-moe"), tmp_path / "link", "--force")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "model.safetensors").is_file()
+
+
+def test_never_replaces_another_part_of_the_split_that_it_reads(program, golden_folder, tmp_path):
+    first = tmp_path / "m-00001-of-00002.gguf"
+    second = tmp_path / "m-00002-of-00002.gguf"
+    for part in (first, second):
+        part.write_text("a part")
+    assert "a part of it" in fails(program, "convert", first, second, "--force")
+    assert second.read_text() == "a part"
+
+
+def test_an_interrupt_leaves_nothing_behind(program, tmp_path):
+    out = tmp_path / "m.gguf"
+    with subprocess.Popen([str(program), "convert", str(DEMO), str(out), "--type", "q4_k"],
+                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        while not list(tmp_path.iterdir()) and process.poll() is None:
+            pass
+        process.send_signal(signal.SIGINT)
+        message = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, message
+    assert "interrupted" in message
+    assert not list(tmp_path.iterdir())
 
 
 def test_leaves_nothing_behind_when_it_fails(program, golden_folder, tmp_path):

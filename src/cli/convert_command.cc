@@ -2,14 +2,18 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cctype>
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "cli/command.h"
 #include "cli/convert_source.h"
 #include "cli/convert_to_folder.h"
 #include "cli/convert_to_gguf.h"
+#include "cli/interrupt.h"
 #include "cli/progress.h"
 #include "graph/output_file.h"
 #include "model/gguf/gguf_model.h"
@@ -47,6 +51,39 @@ Result<TypePolicy> ReadPolicy(const Options& options, bool to_gguf) {
                                         : "a folder takes f32, f16, bf16 or keep"));
 }
 
+// "NAME-of-00003" of part "NAME-00001-of-00003.gguf", so that all parts of a split agree; any other
+// path as it is.
+std::string SplitName(const fs::path& path) {
+  constexpr std::string_view kPattern = "-00000-of-00000.gguf";  // a 0 stands for any digit
+  const std::string text = path.string();
+  if (text.size() <= kPattern.size()) return text;
+  const std::string_view suffix = std::string_view(text).substr(text.size() - kPattern.size());
+  const bool is_part = std::ranges::equal(suffix, kPattern, [](unsigned char c, char pattern) {
+    return pattern == '0' ? std::isdigit(c) != 0 : c == static_cast<unsigned char>(pattern);
+  });
+  if (!is_part) return text;
+  constexpr size_t kNumber = std::string_view("-00001").size();
+  return text.substr(0, text.size() - kPattern.size()) + std::string(suffix.substr(kNumber));
+}
+
+// A folder is replaced as a whole, so it may hold nothing but what this command writes.
+Status CheckReplacedFolder(const std::string& name, const fs::path& folder) {
+  static constexpr std::string_view kWritten[] = {"config.json", "generation_config.json",
+                                                  "model.safetensors", "tokenizer.json",
+                                                  "tokenizer_config.json"};
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
+    const std::string file = entry.path().filename().string();
+    if (std::ranges::find(kWritten, file) != std::end(kWritten)) continue;
+    return UsageError(fmt::format(
+        "{}: holds '{}', which this command does not write; --force would remove it with the "
+        "folder, so choose another folder",
+        name, file));
+  }
+  if (!error) return OkStatus();
+  return IoError(name + ": cannot be listed: " + error.message());
+}
+
 // The input must survive, and so must what nobody asked to replace.
 Status CheckOutput(const Options& options) {
   std::error_code ignored;  // paths that cannot be examined fail when they are opened
@@ -56,9 +93,16 @@ Status CheckOutput(const Options& options) {
   if (inside == out.end() && fs::is_directory(out, ignored)) {
     return UsageError(options.out + ": is or holds the model that is read; choose another place");
   }
-  if (in == out) return UsageError(options.out + ": is the file that is read; choose another name");
-  if (!fs::exists(out, ignored) || options.force) return OkStatus();
-  return UsageError(options.out + ": exists already; choose another name or add --force");
+  if (SplitName(in) == SplitName(out)) {
+    return UsageError(options.out +
+                      ": is the file that is read, or a part of it; choose another "
+                      "name");
+  }
+  if (!fs::exists(out, ignored)) return OkStatus();
+  if (!options.force) {
+    return UsageError(options.out + ": exists already; choose another name or add --force");
+  }
+  return fs::is_directory(out, ignored) ? CheckReplacedFolder(options.out, out) : OkStatus();
 }
 
 // Moves a finished folder to its name; what stood there goes with the staging folder.
@@ -77,7 +121,9 @@ Status PutInPlace(const fs::path& finished, const fs::path& out, const fs::path&
 
 Result<ConvertReport> WriteFolder(const ConvertSource& source, const fs::path& out,
                                   const TypePolicy& policy, const WriteProgress& progress) {
-  const fs::path clean = out.has_filename() ? out : out.parent_path();
+  std::error_code ignored;  // a path that cannot be resolved fails when it is created
+  const fs::path resolved = fs::weakly_canonical(out, ignored);  // a link's folder, not the link
+  const fs::path clean = resolved.has_filename() ? resolved : resolved.parent_path();
   NPUMOE_ASSIGN_OR_RETURN(const StagingFolder staging, StagingFolder::Create(clean));
   const fs::path finished = staging.path() / "model";
   std::error_code error;
@@ -100,10 +146,13 @@ Status RunConvert(const Options& options) {
   ConvertReport report;
   {
     Progress progress("converting", "MB");
-    const auto show = [&progress](uint64_t done, uint64_t total) {
+    const InterruptGuard interrupt;
+    const auto show = [&progress](uint64_t done, uint64_t total) -> Status {
+      if (InterruptGuard::Interrupted()) return Status(StatusCode::kCancelled, "interrupted");
       constexpr uint64_t kMegabyte = 1'000'000;
       progress.Update(static_cast<int64_t>(done / kMegabyte),
                       std::max<int64_t>(1, static_cast<int64_t>(total / kMegabyte)));
+      return OkStatus();
     };
     NPUMOE_ASSIGN_OR_RETURN(report, to_gguf ? ConvertToGguf(source, out, policy, show)
                                             : WriteFolder(source, out, policy, show));
@@ -120,11 +169,14 @@ void AddConvertCommand(CLI::App& app, CommandBody& selected) {
   auto options = std::make_shared<Options>();
   command->add_option("path,-m,--model", options->in, "Model folder or GGUF file")->required();
   command->add_option("out,-o,--out", options->out, "FILE.gguf, or a folder")->required();
-  command->add_option("--type", options->type,
-                      "Type of the matrices: f32, f16, bf16, q8_0, q4_0, q4_k; keep leaves every "
-                      "tensor as it is. By default matrices stay as they are, and norms and "
-                      "biases become F32, as other engines want them");
-  command->add_flag("--force", options->force, "Replace the output where it exists");
+  command
+      ->add_option("--type", options->type,
+                   "Type of the matrices: f32, f16, bf16, q8_0, q4_0, q4_k; keep leaves every "
+                   "tensor as it is. By default matrices stay as they are, and norms and "
+                   "biases become F32, as other engines want them")
+      ->envname("NPUMOE_TYPE");
+  command->add_flag("--force", options->force,
+                    "Replace the output where it exists; a folder only if it holds nothing else");
   command->add_flag("--json", options->json, "Machine-readable output");
   command->footer(
       "Example:\n  npumoe convert models/demo demo.gguf --type q8_0\n"

@@ -17,8 +17,7 @@ Status WriteTensors(std::span<const OutputTensor> tensors, AtomicFile& file, uin
     const auto sink = [&](std::string_view bytes) -> Status {
       NPUMOE_RETURN_IF_ERROR(file.Append(bytes));
       written += bytes.size();
-      if (progress) progress(done + written, total);
-      return OkStatus();
+      return progress ? progress(done + written, total) : OkStatus();
     };
     NPUMOE_RETURN_IF_ERROR(tensor.write(sink));
     NPUMOE_CHECK(written == tensor.bytes());

@@ -27,8 +27,8 @@ struct OutputTensor {
   uint64_t bytes() const { return BytesOf(dtype, shape.elements()); }
 };
 
-// Called with the bytes written so far and those of all tensors.
-using WriteProgress = std::function<void(uint64_t done, uint64_t total)>;
+// Called with the bytes written so far and those of all tensors; an error ends the writing.
+using WriteProgress = std::function<Status(uint64_t done, uint64_t total)>;
 
 // All tensors in their order, each at a multiple of `alignment`. A writer that gives fewer or more
 // bytes than it declared is our mistake.
