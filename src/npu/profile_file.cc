@@ -1,6 +1,7 @@
 // ParseChipProfile (profile.h): the strict reader of chips/*.toml. Format: chips/README.md.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 #include <utility>
@@ -8,14 +9,6 @@
 // Errors of the parser are values: no exception leaves it.
 #define TOML_EXCEPTIONS 0
 #define TOML_HEADER_ONLY 1
-#include <toml++/impl/preprocessor.h>
-// Assertions of toml++ 3.3 fail on files from the world ("[" and a control character), where
-// debug builds would end and optimising compilers assume what is not so. Its error branches behind
-// them are enough.
-#undef TOML_ASSERT
-#undef TOML_ASSERT_ASSUME
-#define TOML_ASSERT(condition) static_assert(true)
-#define TOML_ASSERT_ASSUME(condition) static_assert(true)
 #include <toml++/toml.h>
 
 #include "base/hash.h"
@@ -254,9 +247,56 @@ Status ReadLimits(Section section, NpuLimits& limits) {
   return section.RefuseRest();
 }
 
+// What stands behind the opening quote of a string; nothing when it does not end on its line.
+std::string_view BehindString(std::string_view line) {
+  const char quote = line.front();
+  for (size_t i = 1; i < line.size(); ++i) {
+    if (line[i] == '\\' && quote == '"') {
+      ++i;
+    } else if (line[i] == quote) {
+      return line.substr(i + 1);
+    }
+  }
+  return {};
+}
+
+// TOML allows nothing else, and toml++ 3.3 does not survive it: it asserts, or reaches what it
+// calls unreachable. Multi-line strings are left out to tell strings from the rest line by line.
+Status CheckCharacters(std::string_view line, int number, const std::string& name) {
+  const auto error = [&](const std::string& what) {
+    return InvalidInput(fmt::format("{}:{}: {}", name, number, what));
+  };
+  while (!line.empty() && line.front() != '#') {
+    const char c = line.front();
+    if (line.starts_with("\"\"\"") || line.starts_with("'''")) {
+      return error("strings of several lines are not supported; write one line");
+    }
+    if (c == '"' || c == '\'') {
+      line = BehindString(line);
+      continue;
+    }
+    if ((c < ' ' || c > '~') && c != '\t' && c != '\r') {
+      return error(fmt::format("byte 0x{:02x} may only stand in strings and comments",
+                               static_cast<unsigned char>(c)));
+    }
+    line.remove_prefix(1);
+  }
+  return OkStatus();
+}
+
+Status CheckLines(std::string_view text, const std::string& name) {
+  for (int number = 1; !text.empty(); ++number) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    NPUMOE_RETURN_IF_ERROR(CheckCharacters(text.substr(0, end), number, name));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return OkStatus();
+}
+
 }  // namespace
 
 Result<ChipProfile> ParseChipProfile(std::string_view text, const std::string& name) {
+  NPUMOE_RETURN_IF_ERROR(CheckLines(text, name));
   const toml::parse_result parsed = toml::parse(text);
   if (!parsed) {
     const toml::parse_error& error = parsed.error();
