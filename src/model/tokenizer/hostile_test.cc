@@ -124,6 +124,17 @@ TEST(HostileTokenizer, RefusesAnAddedTokenThatContradictsTheVocabulary) {
               StatusCode::kInvalidInput, {"added_tokens", "'<end>'", "4"});
 }
 
+// Found by fuzzing: users could write the one that is not special.
+TEST(HostileTokenizer, RefusesAnAddedTokenThatStandsTwiceWithOtherProperties) {
+  const auto repeat = [](Json& j) { j["added_tokens"].push_back(j["added_tokens"][0]); };
+  EXPECT_TRUE(LoadChanged(repeat).ok());
+  ExpectError(LoadChanged([&](Json& j) {
+                repeat(j);
+                j["added_tokens"][1]["special"] = false;
+              }),
+              StatusCode::kInvalidInput, {"added_tokens", "'<end>'", "twice"});
+}
+
 TEST(HostileTokenizer, RefusesAddedTokensWithoutContentOrWithABadId) {
   ExpectError(LoadChanged([](Json& j) { j["added_tokens"][0]["content"] = ""; }),
               StatusCode::kInvalidInput, {"added_tokens[0]", "'content'"});

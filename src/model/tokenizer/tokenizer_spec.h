@@ -31,6 +31,7 @@ struct AddedToken {
   bool single_word = false;  // only where no word character stands beside it
   bool strip_left = false;   // swallows white space before it
   bool strip_right = false;  // and behind it
+  bool operator==(const AddedToken&) const = default;
 };
 
 struct NfcNormalizer {};

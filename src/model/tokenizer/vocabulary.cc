@@ -1,6 +1,7 @@
 #include "model/tokenizer/vocabulary.h"
 
 #include <algorithm>
+#include <unordered_map>
 
 #include "model/tokenizer/byte_level.h"
 #include "model/tokenizer/normalizer_pipeline.h"
@@ -14,6 +15,19 @@ int32_t LargestId(const TokenizerSpec& spec) {
   for (const auto& [spelling, id] : spec.bpe.vocabulary) largest = std::max(largest, id);
   for (const AddedToken& token : spec.added_tokens) largest = std::max(largest, token.id);
   return largest;
+}
+
+// A token that stands twice is one token only where both entries say the same of it: which of them
+// counts (whether it is special, say) would be a guess.
+Status RefuseContradictions(const std::vector<AddedToken>& tokens, const std::string& name) {
+  std::unordered_map<std::string_view, const AddedToken*> first;
+  for (const AddedToken& token : tokens) {
+    const auto [known, is_new] = first.emplace(token.content, &token);
+    if (is_new || *known->second == token) continue;
+    return InvalidInput(name + ": field 'added_tokens': '" + token.content +
+                        "' stands there twice with different ids or properties; keep one of them");
+  }
+  return OkStatus();
 }
 
 }  // namespace
@@ -52,6 +66,7 @@ Status Vocabulary::AddModelTokens(const TokenizerSpec& spec, const std::string& 
 Status Vocabulary::AddAddedTokens(const TokenizerSpec& spec,
                                   const std::vector<std::string>& decoded_contents,
                                   const std::string& name) {
+  NPUMOE_RETURN_IF_ERROR(RefuseContradictions(spec.added_tokens, name));
   for (size_t i = 0; i < spec.added_tokens.size(); ++i) {
     const AddedToken& token = spec.added_tokens[i];
     const auto [known, is_new] = ids_.emplace(token.content, token.id);
