@@ -23,7 +23,10 @@ MAY_INCLUDE = {
     "plan": {"base", "model/config.h", "model/weights.h", "graph", "calibrate", "npu/profile.h"},
     "runtime": {"base", "model", "kernels", "graph", "npu", "plan"},
     "eval": {"base", "model", "runtime"},
-    "cli": {"base", "model", "kernels", "graph", "npu", "calibrate", "plan", "runtime", "eval"},
+    "convert": {"base", "model", "kernels"},
+    "cli": {
+        "base", "model", "kernels", "graph", "npu", "calibrate", "plan", "runtime", "eval", "convert"
+    },
 }
 GENERATED = {"coreml_min.pb.h": "graph"}  # header: the one room that includes it
 

@@ -10,11 +10,10 @@
 #include <string_view>
 
 #include "cli/command.h"
-#include "cli/convert_source.h"
-#include "cli/convert_to_folder.h"
-#include "cli/convert_to_gguf.h"
+#include "cli/convert_report.h"
 #include "cli/interrupt.h"
 #include "cli/progress.h"
+#include "convert/convert.h"
 #include "graph/output_file.h"
 #include "model/gguf/gguf_model.h"
 

@@ -6,10 +6,9 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "cli/convert_source.h"
-#include "cli/convert_to_gguf.h"
 #include "cli/table.h"
 #include "cli/weight_classes.h"
+#include "convert/convert.h"
 #include "model/gguf/gguf_tokenizer.h"
 #include "model/model.h"
 

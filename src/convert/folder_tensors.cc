@@ -1,16 +1,17 @@
+#include "convert/folder_tensors.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
 #include <utility>
 
-#include "cli/convert_elements.h"
-#include "cli/convert_fused.h"
-#include "cli/convert_rows.h"
-#include "cli/convert_to_folder.h"
+#include "convert/elements.h"
+#include "convert/fused.h"
+#include "convert/rows.h"
 #include "model/gguf/hub_config.h"
 
-namespace npumoe::cli {
+namespace npumoe {
 namespace {
 
 // Families whose published folders keep the experts of a layer in one tensor.
@@ -135,4 +136,4 @@ Result<std::vector<OutputTensor>> FolderTensors(const ConvertSource& source,
   return FolderWriter(source, policy, report).Run();
 }
 
-}  // namespace npumoe::cli
+}  // namespace npumoe

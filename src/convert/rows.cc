@@ -1,9 +1,9 @@
-#include "cli/convert_rows.h"
+#include "convert/rows.h"
 
 #include <cstring>
 #include <vector>
 
-namespace npumoe::cli {
+namespace npumoe {
 
 bool ChangesRows(TensorRole role, RopePairs from, RopePairs to) {
   const bool turns = role == TensorRole::kQ || role == TensorRole::kK ||
@@ -31,4 +31,4 @@ Status VisitReorderedHeads(const TensorView& view, int head_dim, RopePairs to,
   return OkStatus();
 }
 
-}  // namespace npumoe::cli
+}  // namespace npumoe

@@ -9,7 +9,7 @@
 #include "base/tensor_view.h"
 #include "model/tensor_roles.h"
 
-namespace npumoe::cli {
+namespace npumoe {
 
 enum class TypeRule {
   kLossless,  // matrices as they are, norms and biases in F32: other engines want them so
@@ -39,4 +39,4 @@ DType TargetType(const TypePolicy& policy, TensorRole role, DType source, const 
 // Norms, biases, sinks, router and the shared expert's gate: small, and never quantised.
 bool IsSmallRole(TensorRole role, const Shape& shape);
 
-}  // namespace npumoe::cli
+}  // namespace npumoe

@@ -1,14 +1,14 @@
-#include "cli/convert_to_folder.h"
-
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/json.h"
 #include "base/mapped_file.h"
+#include "convert/convert.h"
+#include "convert/folder_tensors.h"
 #include "model/gguf/gguf_tokenizer.h"
 #include "model/gguf/hub_config.h"
 
-namespace npumoe::cli {
+namespace npumoe {
 namespace {
 
 // The type of most matrices, which config.json names.
@@ -85,4 +85,4 @@ Result<ConvertReport> ConvertToFolder(const ConvertSource& source,
   return report;
 }
 
-}  // namespace npumoe::cli
+}  // namespace npumoe

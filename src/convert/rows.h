@@ -10,7 +10,7 @@
 #include "model/config.h"
 #include "model/tensor_roles.h"
 
-namespace npumoe::cli {
+namespace npumoe {
 
 // Whether tensors of this role change when positions turn `to` pairs instead of `from` pairs.
 bool ChangesRows(TensorRole role, RopePairs from, RopePairs to);
@@ -20,4 +20,4 @@ bool ChangesRows(TensorRole role, RopePairs from, RopePairs to);
 Status VisitReorderedHeads(const TensorView& view, int head_dim, RopePairs to,
                            const std::function<Status(const TensorView&)>& visit);
 
-}  // namespace npumoe::cli
+}  // namespace npumoe

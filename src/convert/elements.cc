@@ -1,4 +1,4 @@
-#include "cli/convert_elements.h"
+#include "convert/elements.h"
 
 #include <fmt/format.h>
 
@@ -10,7 +10,7 @@
 #include "kernels/convert/convert.h"
 #include "kernels/quantize/quantize.h"
 
-namespace npumoe::cli {
+namespace npumoe {
 namespace {
 
 // Elements at a time: a whole number of every type's blocks (chosen: the buffers stay in the cache
@@ -85,4 +85,4 @@ Status ConvertElements(const TensorView& view, DType dtype, const std::string& n
   return OkStatus();
 }
 
-}  // namespace npumoe::cli
+}  // namespace npumoe

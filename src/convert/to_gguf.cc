@@ -1,19 +1,19 @@
-#include "cli/convert_to_gguf.h"
-
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
 #include <utility>
 
-#include "cli/convert_elements.h"
-#include "cli/convert_rows.h"
+#include "convert/convert.h"
+#include "convert/elements.h"
+#include "convert/metadata.h"
+#include "convert/rows.h"
 #include "model/gguf/gguf_config.h"
 #include "model/gguf/gguf_file.h"
 #include "model/gguf/gguf_weights.h"
 #include "model/gguf/gguf_writer.h"
 
-namespace npumoe::cli {
+namespace npumoe {
 namespace {
 
 // general.file_type of other engines: what most of a file's weights are.
@@ -161,4 +161,4 @@ Result<ConvertReport> ConvertToGguf(const ConvertSource& source, const std::file
   return report;
 }
 
-}  // namespace npumoe::cli
+}  // namespace npumoe

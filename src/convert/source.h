@@ -14,7 +14,7 @@
 #include "model/tokenizer/tokenizer_spec.h"
 #include "model/weight_binding.h"
 
-namespace npumoe::cli {
+namespace npumoe {
 
 struct ConvertSource {
   std::filesystem::path path;
@@ -36,4 +36,4 @@ struct ConvertSource {
 // `path`: what LoadModel takes.
 Result<ConvertSource> OpenConvertSource(const std::filesystem::path& path);
 
-}  // namespace npumoe::cli
+}  // namespace npumoe

@@ -1,4 +1,4 @@
-#include "cli/convert_source.h"
+#include "convert/source.h"
 
 #include <nlohmann/json.hpp>
 #include <unordered_set>
@@ -14,7 +14,7 @@
 #include "model/safetensors.h"
 #include "model/tokenizer/tokenizer_files.h"
 
-namespace npumoe::cli {
+namespace npumoe {
 namespace {
 
 constexpr size_t kMaxTokenizerBytes = size_t{256} << 20;  // base/json.h's limit
@@ -148,4 +148,4 @@ Result<ConvertSource> OpenConvertSource(const std::filesystem::path& path) {
   return OpenFolder(path);
 }
 
-}  // namespace npumoe::cli
+}  // namespace npumoe

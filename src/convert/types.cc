@@ -1,8 +1,8 @@
-#include "cli/convert_types.h"
+#include "convert/types.h"
 
 #include <fmt/format.h>
 
-namespace npumoe::cli {
+namespace npumoe {
 namespace {
 
 bool IsVocabularyRole(TensorRole role) {
@@ -44,4 +44,4 @@ DType TargetType(const TypePolicy& policy, TensorRole role, DType source, const 
   return used;
 }
 
-}  // namespace npumoe::cli
+}  // namespace npumoe

@@ -1,4 +1,4 @@
-#include "cli/convert_fused.h"
+#include "convert/fused.h"
 
 #include <cstring>
 #include <utility>
@@ -6,7 +6,7 @@
 #include "base/check.h"
 #include "model/weight_binding.h"
 
-namespace npumoe::cli {
+namespace npumoe {
 namespace {
 
 constexpr int64_t kMxfp4Values = 32;   // of a block
@@ -140,4 +140,4 @@ std::vector<OutputTensor> FusedOutputs(const FusedTensor& fused, int layer, int 
        [all](const ByteSink& sink) { return WriteMxfp4(all, Mxfp4Half::kExponents, sink); }}};
 }
 
-}  // namespace npumoe::cli
+}  // namespace npumoe

@@ -7,7 +7,7 @@
 #include "base/tensor_view.h"
 #include "model/output_tensor.h"
 
-namespace npumoe::cli {
+namespace npumoe {
 
 // All elements of `view` as `dtype`, in the same order, to `sink`; bit for bit where the type
 // stays. `name` starts messages. Fails for a number that is not finite where blocks are made, and
@@ -15,4 +15,4 @@ namespace npumoe::cli {
 Status ConvertElements(const TensorView& view, DType dtype, const std::string& name,
                        const ByteSink& sink);
 
-}  // namespace npumoe::cli
+}  // namespace npumoe

@@ -1,11 +1,12 @@
+#include "convert/metadata.h"
+
 #include <nlohmann/json.hpp>
 
 #include "base/json.h"
-#include "cli/convert_to_gguf.h"
 #include "model/gguf/gguf_config.h"
 #include "model/gguf/gguf_model.h"
 
-namespace npumoe::cli {
+namespace npumoe {
 namespace {
 
 void AddId(std::string_view key, const std::optional<int32_t>& id, GgufMetadataBuilder& builder) {
@@ -97,4 +98,4 @@ Status AddModelMetadata(const ConvertSource& source, GgufMetadataBuilder& builde
   return OkStatus();
 }
 
-}  // namespace npumoe::cli
+}  // namespace npumoe

@@ -9,7 +9,7 @@
 #include "model/families/family.h"
 #include "model/output_tensor.h"
 
-namespace npumoe::cli {
+namespace npumoe {
 
 // One expert's tensor of a role, in the type that it shall have; `bytes` holds it.
 struct ExpertPart {
@@ -23,4 +23,4 @@ using FetchExpert = std::function<Result<ExpertPart>(TensorRole role, int layer,
 std::vector<OutputTensor> FusedOutputs(const FusedTensor& fused, int layer, int experts,
                                        const Shape& shape, DType dtype, const FetchExpert& fetch);
 
-}  // namespace npumoe::cli
+}  // namespace npumoe
