@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <set>
 #include <utility>
@@ -284,10 +285,28 @@ Status CheckCharacters(std::string_view line, int number, const std::string& nam
   return OkStatus();
 }
 
+// toml++ 3.3 asserts that a name follows the bracket of a table's header.
+Status CheckTableHeader(std::string_view line, int number, const std::string& name) {
+  constexpr std::string_view kBlank = " \t";
+  line.remove_prefix(std::min(line.find_first_not_of(kBlank), line.size()));
+  if (!line.starts_with("[")) return OkStatus();
+  line.remove_prefix(line.starts_with("[[") ? 2 : 1);
+  line.remove_prefix(std::min(line.find_first_not_of(kBlank), line.size()));
+  const auto starts_a_name = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-' || c == '"' ||
+           c == '\'';
+  };
+  if (!line.empty() && starts_a_name(line.front())) return OkStatus();
+  return InvalidInput(fmt::format(
+      "{}:{}: a line that begins with '[' opens a table and needs its name, as in [npu]", name,
+      number));
+}
+
 Status CheckLines(std::string_view text, const std::string& name) {
   for (int number = 1; !text.empty(); ++number) {
     const size_t end = std::min(text.find('\n'), text.size());
     NPUMOE_RETURN_IF_ERROR(CheckCharacters(text.substr(0, end), number, name));
+    NPUMOE_RETURN_IF_ERROR(CheckTableHeader(text.substr(0, end), number, name));
     text.remove_prefix(std::min(end + 1, text.size()));
   }
   return OkStatus();

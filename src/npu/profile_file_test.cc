@@ -126,6 +126,14 @@ TEST(ProfileFile, RefusesControlCharactersAndLettersBeyondAsciiInNames) {
             std::string::npos);
 }
 
+TEST(ProfileFile, RefusesATableWithoutName) {
+  for (const char* line : {"[.", "[ ]", "[[.a]]", " [\t=", "[", "[[["}) {
+    EXPECT_NE(RefusalBehindValidText(line).find("opens a table and needs its name"),
+              std::string::npos)
+        << line;
+  }
+}
+
 TEST(ProfileFile, TakesAnyLetterInStringsAndComments) {
   const std::string text =
       Replaced("description = \"", "description = \"\\\" \u0281 # \u00b1 ") + "\n# '\u0281\n";
