@@ -5,6 +5,7 @@
 #include "model/gguf/gguf_config.h"
 #include "model/gguf/gguf_moe.h"
 #include "model/gguf/gguf_rope.h"
+#include "model/gguf/key_rules.h"
 
 namespace npumoe {
 namespace {
@@ -21,22 +22,6 @@ std::string KnownArchitectures() {
 
 bool HasRole(const ArchitectureKeys& keys, const Tensors& tensors, TensorRole role) {
   return tensors.contains(GgufTensorName(keys.architecture(), role, 0));
-}
-
-// Keys that other engines act on and this one does not: more than the value that means "off" is
-// refused by name.
-Status RefuseUnsupportedKeys(const ArchitectureKeys& keys) {
-  const bool is_granite = keys.architecture().name == "granitemoe";
-  for (const char* suffix : {"attn_logit_softcapping", "final_logit_softcapping",
-                             "nextn_predict_layers", "attention.temperature_length"}) {
-    NPUMOE_ASSIGN_OR_RETURN(const double value, keys.Number(suffix, 0.0, 1e9, 0.0));
-    if (value != 0) return keys.KeyError(suffix, "this build supports models without it only");
-  }
-  for (const char* suffix : {"logit_scale", "residual_scale", "embedding_scale"}) {
-    if (is_granite || !keys.Has(suffix)) continue;
-    return keys.KeyError(suffix, "this build knows it of architecture granitemoe only");
-  }
-  return OkStatus();
 }
 
 Result<int> ReadVocabulary(const ArchitectureKeys& keys, const Tensors& tensors) {
@@ -61,6 +46,16 @@ Result<int> ReadVocabulary(const ArchitectureKeys& keys, const Tensors& tensors)
                        "tensor '" + name + "' has " + std::to_string(vocabulary) + " rows");
 }
 
+// Engines whose norm subtracts the mean read this key, others the one of the RMS norm.
+Status CheckLayerNormEpsilon(const ArchitectureKeys& keys, float epsilon) {
+  if (keys.architecture().norm != NormKind::kLayer) return OkStatus();
+  const char* key = "attention.layer_norm_epsilon";
+  NPUMOE_ASSIGN_OR_RETURN(const float own, keys.Float(key, 0.0, 1.0, epsilon));
+  if (own == epsilon) return OkStatus();
+  return keys.KeyError(
+      key, "it contradicts attention.layer_norm_rms_epsilon, which is " + std::to_string(epsilon));
+}
+
 Status ReadBackboneKeys(const ArchitectureKeys& keys, const Tensors& tensors, ModelConfig& config) {
   const GgufArchitecture& architecture = keys.architecture();
   config.family = architecture.family;
@@ -77,6 +72,7 @@ Status ReadBackboneKeys(const ArchitectureKeys& keys, const Tensors& tensors, Mo
     return keys.KeyError("attention.layer_norm_rms_epsilon", "a number from 0 to 1 is needed");
   }
   NPUMOE_ASSIGN_OR_RETURN(config.norm_eps, keys.Float(eps_key, 0.0, 1.0, 0.0f));
+  NPUMOE_RETURN_IF_ERROR(CheckLayerNormEpsilon(keys, config.norm_eps));
   config.tie_word_embeddings = !HasRole(keys, tensors, TensorRole::kLmHead);
   config.lm_head_bias = HasRole(keys, tensors, TensorRole::kLmHeadBias);
   return OkStatus();
@@ -140,7 +136,7 @@ Status ReadGroupedQuery(const ArchitectureKeys& keys, const ModelConfig& config,
 // other keys.
 Status ReadLatent(const ArchitectureKeys& keys, AttentionConfig& attention) {
   LatentAttention latent;
-  const bool split = keys.Has("attention.key_length_mla");
+  const bool split = keys.Has("attention.key_length_mla") || keys.Has("attention.value_length_mla");
   const std::string key_length = split ? "attention.key_length_mla" : "attention.key_length";
   const std::string value_length = split ? "attention.value_length_mla" : "attention.value_length";
   NPUMOE_ASSIGN_OR_RETURN(attention.head_dim, keys.Dimension(key_length, kMaxModelWidth));
@@ -181,10 +177,32 @@ Result<std::vector<bool>> ReadWindowPattern(const ArchitectureKeys& keys, int nu
   return pattern;
 }
 
+// Of an architecture whose layers all have the window, or none has. 0 is all of them, too.
+Status CheckUniformWindow(const ArchitectureKeys& keys, const ModelConfig& config) {
+  const char* suffix = "attention.sliding_window_pattern";
+  if (config.attention.window_tokens == 0 || !keys.Has(suffix)) return OkStatus();
+  const GgufMetadata& metadata = keys.metadata();
+  const std::string key = keys.Key(suffix);
+  const bool is_list = metadata.Find(key)->type == GgufType::kArray;
+  if (!is_list && metadata.Int(key, 0, 0).ok()) return OkStatus();
+  const auto pattern = metadata.Bools(key);
+  const bool all = is_list && pattern.ok() &&
+                   pattern->size() == static_cast<size_t>(config.num_layers) &&
+                   std::ranges::find(*pattern, false) == pattern->end();
+  if (all) return OkStatus();
+  return Unsupported(
+      metadata
+          .KeyError(key,
+                    "this build computes models of this architecture whose layers all have "
+                    "the window (0, or a list of true for each layer), or none has it "
+                    "(attention.sliding_window 0)")
+          .message());
+}
+
 Status ReadWindowKeys(const ArchitectureKeys& keys, ModelConfig& config) {
   NPUMOE_ASSIGN_OR_RETURN(config.attention.window_tokens,
                           keys.Dimension("attention.sliding_window", kMaxModelPositions, 0));
-  if (!keys.architecture().has_sinks_and_expert_biases) return OkStatus();
+  if (!keys.architecture().has_sinks_and_expert_biases) return CheckUniformWindow(keys, config);
   if (config.attention.window_tokens == 0) {
     return keys.KeyError("attention.sliding_window", "a model of this architecture has one");
   }
@@ -221,7 +239,7 @@ Result<ModelConfig> ConfigFromGguf(const GgufMetadata& metadata, const Tensors& 
   }
   const ArchitectureKeys keys(metadata, *architecture);
   ModelConfig config;
-  NPUMOE_RETURN_IF_ERROR(RefuseUnsupportedKeys(keys));
+  NPUMOE_RETURN_IF_ERROR(CheckGgufKeys(keys));
   NPUMOE_RETURN_IF_ERROR(ReadBackboneKeys(keys, tensors, config));
   NPUMOE_RETURN_IF_ERROR(ReadAttentionKeys(keys, tensors, config));
   NPUMOE_RETURN_IF_ERROR(ReadMultiplierKeys(keys, config));

@@ -9,71 +9,19 @@
 #include "model/gguf/architecture.h"
 #include "model/gguf/gguf_tokenizer.h"
 #include "model/gguf/hub_config.h"
-#include "model/gguf/test_gguf.h"
+#include "model/gguf/test_config.h"
 #include "model/test_folder.h"
 
 namespace npumoe {
 namespace {
 
-const std::filesystem::path kConfigs = NPUMOE_SOURCE_DIR "/tests/data/configs";
-
 std::vector<std::string> RealConfigs() {
   std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(kConfigs)) {
+  for (const auto& entry : std::filesystem::directory_iterator(kTestConfigs)) {
     if (entry.path().extension() == ".json") names.push_back(entry.path().filename().string());
   }
   return names;
 }
-
-ModelConfig ReadConfig(const std::string& name) {
-  const auto json = ReadJsonFile(kConfigs / name);
-  NPUMOE_CHECK(json.ok());
-  auto config = ParseModelConfig(*json, name);
-  NPUMOE_CHECK(config.ok());
-  return *config;
-}
-
-// The keys of a config, and tensors without data that show what keys do not say.
-struct FakeGguf {
-  explicit FakeGguf(const ModelConfig& config) {
-    AddConfigToGguf(config, builder);
-    AddTensors(config);
-  }
-
-  void AddTensors(const ModelConfig& config) {
-    const GgufArchitecture* architecture = GgufArchitectureOfFamily(config.family);
-    for (const TensorRole role :
-         {TensorRole::kEmbedding, TensorRole::kLmHead, TensorRole::kLmHeadBias, TensorRole::kQBias,
-          TensorRole::kOBias}) {
-      if (!HasTensor(role, config, 0)) continue;
-      if (role == TensorRole::kLmHead && config.tie_word_embeddings) continue;
-      tensors[GgufTensorName(*architecture, role, 0)] = {DType::kF32, ShapeOf(role, config),
-                                                         nullptr};
-    }
-    const auto* rope = std::get_if<LongRopeScaling>(&config.rope.scaling);
-    if (rope == nullptr) return;
-    long_factors.assign(rope->long_factors.begin(), rope->long_factors.end());
-    short_factors.assign(rope->short_factors.begin(), rope->short_factors.end());
-    tensors[kGgufLongFactors] = ViewOf(long_factors);
-    tensors[kGgufShortFactors] = ViewOf(short_factors);
-  }
-
-  static TensorView ViewOf(const std::vector<float>& values) {
-    return {DType::kF32, Shape({static_cast<int64_t>(values.size())}),
-            reinterpret_cast<const std::byte*>(values.data())};
-  }
-
-  Result<ModelConfig> Read() {
-    file = FileWith({}, 0, builder).Parse();
-    NPUMOE_CHECK(file->ok());
-    return ConfigFromGguf((*file)->metadata(), tensors);
-  }
-
-  GgufMetadataBuilder builder;
-  std::map<std::string, TensorView> tensors;
-  std::vector<float> long_factors, short_factors;
-  std::optional<Result<GgufFile>> file;
-};
 
 // Two configs that differ in anything that keys say differ in these bytes.
 std::string KeysOf(const ModelConfig& config) {
@@ -115,19 +63,9 @@ TEST_P(RealConfig, BecomesAConfigJsonThatSaysTheSame) {
   EXPECT_EQ(KeysOf(*again), KeysOf(config));
 }
 
-// The keys of Qwen3-30B-A3B with one of them replaced.
 Result<ModelConfig> QwenWith(const std::string& key,
                              const std::function<void(GgufMetadataBuilder&)>& replace) {
-  const ModelConfig config = ReadConfig("Qwen3-30B-A3B.config.json");
-  FakeGguf usual(config);
-  NPUMOE_CHECK(usual.Read().ok());
-  FakeGguf changed(config);
-  changed.builder = GgufMetadataBuilder();
-  for (const auto& [name, value] : (*usual.file)->metadata().values()) {
-    if (name != key) changed.builder.AddCopy(name, value);
-  }
-  replace(changed.builder);
-  return changed.Read();
+  return ConfigWith("Qwen3-30B-A3B.config.json", key, replace);
 }
 
 std::string ErrorWith(const std::string& key, uint32_t value) {

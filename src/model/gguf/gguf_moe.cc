@@ -94,6 +94,16 @@ Status ReadRouting(const ArchitectureKeys& keys, MoeConfig& moe) {
     NPUMOE_ASSIGN_OR_RETURN(
         moe.normalize_top_k,
         keys.metadata().Bool(keys.Key("expert_weights_norm"), architecture.normalizes_top_k));
+  } else {
+    // A softmax over the chosen experts sums to 1 by itself, SparseMixer's weights never do.
+    const bool fixed = moe.rule == RoutingRule::kTopKSoftmax;
+    NPUMOE_ASSIGN_OR_RETURN(const bool norm,
+                            keys.metadata().Bool(keys.Key("expert_weights_norm"), fixed));
+    if (norm != fixed) {
+      return keys.KeyError(
+          "expert_weights_norm",
+          std::string("the architecture's routing makes it ") + (fixed ? "true" : "false"));
+    }
   }
   NPUMOE_ASSIGN_OR_RETURN(moe.weight_scale,
                           keys.Float("expert_weights_scale", 0.0, kMaxModelMultiplier, 1.0f));

@@ -1,5 +1,6 @@
 #include "model/gguf/gguf_rope.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "model/config_fields.h"
@@ -124,6 +125,44 @@ Status ReadLongRope(const ArchitectureKeys& keys, const std::map<std::string, Te
   return OkStatus();
 }
 
+struct NeutralNumbers {
+  const char* suffix;
+  std::vector<double> values;
+};
+
+Status CheckNeutral(const ArchitectureKeys& keys, const NeutralNumbers& neutral) {
+  const double usual = neutral.values.front();
+  NPUMOE_ASSIGN_OR_RETURN(const double value,
+                          keys.Number(neutral.suffix, -kMaxFactor, kMaxFactor, usual));
+  if (std::ranges::find(neutral.values, value) != neutral.values.end()) return OkStatus();
+  return Unsupported(keys.KeyError(neutral.suffix,
+                                   "with this scaling of positions this build computes models "
+                                   "where it is absent or " +
+                                       std::to_string(static_cast<int>(usual)))
+                         .message());
+}
+
+// What other engines compute with, and the formulas here do not.
+Status RefuseUnusedKeys(const ArchitectureKeys& keys, const ModelConfig& config) {
+  const bool yarn = std::holds_alternative<YarnScaling>(config.rope.scaling);
+  const bool longrope = std::holds_alternative<LongRopeScaling>(config.rope.scaling);
+  std::vector<NeutralNumbers> all = {{"rope.scaling.yarn_ext_factor", {1, -1}}};
+  if (!yarn) all.front().values.push_back(0);  // no ramp: both ends of it are the same
+  if (!longrope) all.push_back({"rope.scaling.attn_factor", {1}});
+  if (!yarn || IsLatent(config)) all.push_back({"rope.scaling.yarn_attn_factor", {1}});
+  if (!IsLatent(config)) all.push_back({"rope.scaling.yarn_log_multiplier", {0}});
+  for (const NeutralNumbers& neutral : all) NPUMOE_RETURN_IF_ERROR(CheckNeutral(keys, neutral));
+  // Granite's engines take it for a switch of the rotation; of others it tells a history.
+  if (keys.architecture().name != "granitemoe") return OkStatus();
+  const std::string finetuned = keys.Key("rope.scaling.finetuned");
+  NPUMOE_ASSIGN_OR_RETURN(const bool turns, keys.metadata().Bool(finetuned, true));
+  if (turns) return OkStatus();
+  return Unsupported(
+      keys.metadata()
+          .KeyError(finetuned, "this build computes models with rotary positions, where it is true")
+          .message());
+}
+
 // Linear scaling, under its present name and an older one.
 Status RefuseLinearScaling(const ArchitectureKeys& keys, const std::string& type) {
   if (type != "none" && type != "linear" && type != "longrope") {
@@ -131,12 +170,22 @@ Status RefuseLinearScaling(const ArchitectureKeys& keys, const std::string& type
   }
   for (const char* key : {"rope.scaling.factor", "rope.scale_linear"}) {
     NPUMOE_ASSIGN_OR_RETURN(const double factor, keys.Number(key, 0.0, kMaxFactor, 1.0));
-    if (factor != 1 && factor != 0 && type != "longrope") {
+    if (factor != 1 && factor != 0) {
       return Unsupported(
           keys.KeyError(key, "this build supports no linear scaling of positions").message());
     }
   }
   return OkStatus();
+}
+
+Status ReadScaling(const ArchitectureKeys& keys, const std::map<std::string, TensorView>& tensors,
+                   ModelConfig& config) {
+  NPUMOE_ASSIGN_OR_RETURN(const std::string type, keys.String("rope.scaling.type", "none"));
+  if (type == "yarn") return ReadYarn(keys, config);
+  NPUMOE_RETURN_IF_ERROR(RefuseLinearScaling(keys, type));
+  const bool has_factors =
+      tensors.contains(kGgufLongFactors) || tensors.contains(kGgufShortFactors);
+  return has_factors || type == "longrope" ? ReadLongRope(keys, tensors, config) : OkStatus();
 }
 
 void AddFactors(const char* exact_key, const std::vector<double>& factors,
@@ -194,12 +243,8 @@ Status ReadGgufRope(const ArchitectureKeys& keys, const std::map<std::string, Te
   NPUMOE_ASSIGN_OR_RETURN(config.rope.theta,
                           keys.Number("rope.freq_base", 1.0, kMaxTheta, 10'000.0));
   config.rope.pairs = keys.architecture().pairs;
-  NPUMOE_ASSIGN_OR_RETURN(const std::string type, keys.String("rope.scaling.type", "none"));
-  if (type == "yarn") return ReadYarn(keys, config);
-  NPUMOE_RETURN_IF_ERROR(RefuseLinearScaling(keys, type));
-  const bool has_factors =
-      tensors.contains(kGgufLongFactors) || tensors.contains(kGgufShortFactors);
-  return has_factors || type == "longrope" ? ReadLongRope(keys, tensors, config) : OkStatus();
+  NPUMOE_RETURN_IF_ERROR(ReadScaling(keys, tensors, config));
+  return RefuseUnusedKeys(keys, config);
 }
 
 void AddGgufRope(const ModelConfig& config, ArchitectureKeyWriter& writer) {
