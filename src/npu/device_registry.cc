@@ -12,19 +12,21 @@ constexpr const char* kOpenvinoReason = "not built: this version has no OpenVINO
 
 DeviceListing CoremlListing() {
   const Status status = CoremlAvailability();
-  return {"coreml", status.ok(), status.ok() ? "Apple Neural Engine" : status.message()};
+  return {"coreml", status.ok(), "", status.ok() ? "Apple Neural Engine" : status.message()};
 }
 
 }  // namespace
 
 std::vector<DeviceListing> ListDevices() {
-  return {{"emulator", true, "emulated NPU of a chip profile (modelled time and energy)"},
+  return {{"emulator", true, "", "emulated NPU of a chip profile (modelled time and energy)"},
           CoremlListing(),
-          {"openvino", false, kOpenvinoReason}};
+          {"openvino", false, "", kOpenvinoReason}};
 }
 
 Result<std::unique_ptr<Device>> MakeDevice(const std::string& name, const ChipProfile& profile,
-                                           ThreadPool& pool) {
+                                           ThreadPool& pool, const DeviceOptions& options) {
+  if (options.workers != 0) return Unsupported("worker processes are not in this build");
+  if (!options.faults.empty()) return Unsupported("fault injection is not in this build");
   if (name == "emulator") return MakeEmulator(profile, pool, {});
   if (name == "coreml") return MakeCoremlDevice(profile);
   if (name == "openvino") return Unsupported(fmt::format("device 'openvino': {}", kOpenvinoReason));

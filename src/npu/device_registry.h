@@ -2,6 +2,7 @@
 // is what the engine does by itself.
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,15 +15,27 @@
 namespace npumoe {
 
 struct DeviceListing {
-  std::string name;  // "emulator"
+  std::string name;  // "emulator", "openvino:CPU": what --device takes
   bool available = false;
-  std::string note;  // what it is, or why it is not available
+  std::string version;  // of the vendor's run time; empty for none
+  std::string note;     // what it is, or what is missing and how to get it
 };
 std::vector<DeviceListing> ListDevices();
 
-// `pool` must outlive the device and its programs. An unknown name lists the known ones
-// (kUsage); a known one that this build lacks is kUnsupported with the reason.
+struct DeviceOptions {
+  // What a real device's compiler makes of a package is kept here, so that a second start does
+  // not compile again. Empty: nothing is kept.
+  std::filesystem::path cache_dir;
+  // Processes that hold the programs (npu/worker); 0: this process.
+  int workers = 0;
+  // Injected faults of the emulator, a script of npu/emulator/fault_script.h; empty: none.
+  std::string faults;
+};
+
+// `name` is a device, or "DEVICE:TARGET" where a run time has several ("openvino:CPU"). `pool`
+// must outlive the device and its programs. An unknown name lists the known ones (kUsage); a known
+// one that this build or machine lacks is kUnsupported with the reason.
 Result<std::unique_ptr<Device>> MakeDevice(const std::string& name, const ChipProfile& profile,
-                                           ThreadPool& pool);
+                                           ThreadPool& pool, const DeviceOptions& options = {});
 
 }  // namespace npumoe
