@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "base/check.h"
 #include "model/chat/formats.h"
+#include "model/chat/known_templates.h"
 #include "model/tokenizer.h"
 #include "model/tokenizer/utf8.h"
 
@@ -54,11 +56,47 @@ void AddToken(const Tokenizer& tokenizer, std::string_view token, std::vector<in
   if (id && std::ranges::find(*ids, *id) == ids->end()) ids->push_back(*id);
 }
 
-// What a template prints for bos_token: the model's own, else the format's where the model has it.
-std::string TokenText(const Tokenizer& tokenizer, const std::string& own,
-                      std::string_view of_format) {
-  if (!own.empty()) return own;
-  return tokenizer.TokenId(of_format) ? std::string(of_format) : std::string();
+// What the template prints for bos_token and eos_token: the model's own, else the format's. A model
+// may do without BOS; without the end of a reply no conversation is told apart, so that one is
+// printed and its absence is found.
+void ChooseTextEnds(const Tokenizer& tokenizer, const ChatFormat& format, ChatOptions* options) {
+  if (!options->bos_token) {
+    const bool has_own = !tokenizer.bos_token().empty() || !tokenizer.TokenId(format.bos);
+    options->bos_token = has_own ? tokenizer.bos_token() : std::string(format.bos);
+  }
+  if (!options->eos_token) {
+    const std::string& own = tokenizer.eos_token();
+    options->eos_token = own.empty() ? std::string(format.eos) : own;
+  }
+}
+
+int64_t CountOf(std::string_view part, std::string_view text) {
+  int64_t count = 0;
+  for (size_t at = text.find(part); at != text.npos; at = text.find(part, at + part.size())) {
+    ++count;
+  }
+  return count;
+}
+
+// Fails where a control token that the format writes came out as plain text: the format is that of
+// another model.
+Status CheckNeeded(const ChatFormat& format, const Tokenizer& tokenizer,
+                   const std::vector<ChatSegment>& segments, const std::vector<int32_t>& ids) {
+  std::string missing;
+  for (const std::string_view token : format.needed) {
+    int64_t written = 0;
+    for (const ChatSegment& segment : segments) {
+      if (segment.is_control) written += CountOf(token, segment.text);
+    }
+    const std::optional<int32_t> id = tokenizer.TokenId(token);
+    if (written == 0 || (id && std::ranges::count(ids, *id) >= written)) continue;
+    missing += (missing.empty() ? "'" : ", '") + std::string(token) + "'";
+  }
+  if (missing.empty()) return OkStatus();
+  return Unsupported("the chat template '" + std::string(format.name) +
+                     "' does not fit the model, whose tokenizer has no control tokens " + missing +
+                     "; choose another with --chat-template (" + ChatTemplate::KnownNames() +
+                     "), or complete the prompt as it stands with --no-chat-template");
 }
 
 }  // namespace
@@ -72,11 +110,12 @@ std::string ChatTemplate::KnownNames() {
 }
 
 Result<ChatTemplate> ChatTemplate::Recognise(std::string_view jinja_source) {
-  if (jinja_source.size() <= kMaxTemplateBytes) {
-    const JinjaText text = ReadJinjaText(jinja_source);
-    for (const ChatFormat& format : ChatFormats()) {
-      if (auto variant = format.recognise(text)) return ChatTemplate(&format, *std::move(variant));
-    }
+  const KnownTemplate* known =
+      jinja_source.size() <= kMaxTemplateBytes ? FindKnownTemplate(jinja_source) : nullptr;
+  if (known != nullptr) {
+    const ChatFormat* format = FindFormat(known->format);
+    NPUMOE_CHECK(format != nullptr);
+    return ChatTemplate(format, {known->style, std::string(known->default_system)});
   }
   return Unsupported("the model's chat template is none of the known ones (" + KnownNames() +
                      "); choose one of them with --chat-template NAME if it fits the model");
@@ -123,8 +162,7 @@ Result<std::vector<int32_t>> ChatTemplate::Encode(const Tokenizer& tokenizer,
                                                   const std::vector<ChatMessage>& messages,
                                                   const ChatOptions& options) const {
   ChatOptions own = options;
-  if (!own.bos_token) own.bos_token = TokenText(tokenizer, tokenizer.bos_token(), format_->bos);
-  if (!own.eos_token) own.eos_token = TokenText(tokenizer, tokenizer.eos_token(), format_->eos);
+  ChooseTextEnds(tokenizer, *format_, &own);
   NPUMOE_ASSIGN_OR_RETURN(const std::vector<ChatSegment> segments, Render(messages, own));
   std::string text;
   std::vector<TextRange> control;
@@ -138,7 +176,10 @@ Result<std::vector<int32_t>> ChatTemplate::Encode(const Tokenizer& tokenizer,
   for (const std::string& token : {*own.bos_token, *own.eos_token}) {
     if (!token.empty()) AddToken(tokenizer, token, &markers);
   }
-  return tokenizer.EncodeWithControl(text, control, markers);
+  NPUMOE_ASSIGN_OR_RETURN(std::vector<int32_t> ids,
+                          tokenizer.EncodeWithControl(text, control, markers));
+  NPUMOE_RETURN_IF_ERROR(CheckNeeded(*format_, tokenizer, segments, ids));
+  return ids;
 }
 
 Result<ChatMessage> ChatTemplate::ReadReply(const Tokenizer& tokenizer,

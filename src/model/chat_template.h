@@ -2,8 +2,9 @@
 // text from users can never become a control token.
 //
 // Templates are recognised, not interpreted: no Jinja engine runs on input from the world. The
-// formats of the supported families are known (KnownNames); an unknown template is an error that
-// names --chat-template. The formats, one file each, are in chat/.
+// published templates of the supported families are known, whole (chat/known_templates.h); one
+// that differs from all of them in more than its layout is an error that names --chat-template.
+// The formats that they render (KnownNames), one file each, are in chat/.
 #pragma once
 
 #include <chrono>
@@ -74,7 +75,8 @@ class ChatTemplate {
                                  const ChatOptions& options) const;
   // The ids of the joined text, in which special tokens count only inside control segments:
   // `<|im_end|>` typed by a user stays text and ends no turn. So do the tokens that the template
-  // writes and the tokenizer does not call special ("<think>").
+  // writes and the tokenizer does not call special ("<think>"). Fails for a tokenizer that lacks
+  // control tokens which the template writes, and names them.
   Result<std::vector<int32_t>> Encode(const Tokenizer& tokenizer,
                                       const std::vector<ChatMessage>& messages,
                                       const ChatOptions& options) const;

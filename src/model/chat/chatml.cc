@@ -1,6 +1,3 @@
-#include <algorithm>
-#include <array>
-
 #include "model/chat/formats.h"
 #include "model/chat/segments.h"
 
@@ -19,6 +16,8 @@ ChatSegments RenderChatMl(const ChatRequest& request) {
         "the chat template 'chatml' has no place for tools; leave them out or choose another "
         "template with --chat-template");
   }
+  const bool continues = request.variant.style == kContinuesTheLast;
+  const bool asks = request.options.add_generation_prompt;
   SegmentWriter writer;
   if (!request.variant.default_system.empty() && !request.has_system()) {
     writer.Control(kSystemBegin);
@@ -31,58 +30,12 @@ ChatSegments RenderChatMl(const ChatRequest& request) {
     }
     writer.Control("<|im_start|>" + message.role + "\n");
     writer.Text(message.content);
-    writer.Control(kEnd);
+    const bool is_open = continues && &message == &request.messages.back() && !asks;
+    if (!is_open) writer.Control(kEnd);
   }
-  if (request.options.add_generation_prompt) writer.Control("<|im_start|>assistant\n");
+  const bool follows_reply = continues && request.messages.back().role == "assistant";
+  if (asks && !follows_reply) writer.Control("<|im_start|>assistant\n");
   return writer.Take();
-}
-
-std::optional<std::string> DefaultSystemOfChatMl(const std::string& literal) {
-  if (!literal.starts_with(kSystemBegin) || !literal.ends_with(kEnd)) return std::nullopt;
-  if (literal.size() < kSystemBegin.size() + kEnd.size()) return std::nullopt;
-  const std::string inner =
-      literal.substr(kSystemBegin.size(), literal.size() - kSystemBegin.size() - kEnd.size());
-  if (inner.empty() || inner.find("<|im_") != inner.npos) return std::nullopt;
-  return inner;
-}
-
-// Nothing but roles, newlines and the two control tokens may be printed, and one system prompt
-// for conversations without: a template with tools is another format.
-std::optional<ChatVariant> RecogniseChatMl(const JinjaText& text) {
-  constexpr std::array<std::string_view, 17> kAllowed = {"",
-                                                         "\n",
-                                                         "<|im_start|>",
-                                                         "<|im_end|>",
-                                                         "<|im_end|>\n",
-                                                         "<|im_start|>assistant\n",
-                                                         "role",
-                                                         "system",
-                                                         "user",
-                                                         "assistant",
-                                                         "content",
-                                                         "<|im_start|>assistant",
-                                                         "tool",
-                                                         "<|im_start|>system\n",
-                                                         "<|im_start|>user\n",
-                                                         "\n<|im_start|>assistant\n",
-                                                         "<|im_end|>\n<|im_start|>assistant\n"};
-  ChatVariant variant;
-  bool has_control = false;
-  for (const std::string& literal : text.literals) {
-    has_control |= literal.find("<|im_start|>") != literal.npos;
-    if (std::ranges::find(kAllowed, literal) != kAllowed.end()) continue;
-    const std::optional<std::string> system = DefaultSystemOfChatMl(literal);
-    // It must be printed for the first message only, where that is not the system's.
-    const bool is_conditional =
-        text.code.find("if loop . first and messages [ 0 ] [ 'role' ] != 'system' %}") !=
-        std::string::npos;
-    if (!system || !is_conditional || !variant.default_system.empty()) return std::nullopt;
-    variant.default_system = *system;
-  }
-  if (!has_control || !text.HasBlankOutside() || !text.names.contains("messages")) {
-    return std::nullopt;
-  }
-  return variant;
 }
 
 }  // namespace npumoe

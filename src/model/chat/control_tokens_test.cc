@@ -30,9 +30,10 @@ struct Case {
   bool is_special;
 };
 
-// The tokenizer of `file` with the format's tokens beside its own.
+// The tokenizer of `file` with the format's tokens beside its own, and without `lacking`.
 std::shared_ptr<const Tokenizer> WithTokens(const Case& test_case,
-                                            const std::set<std::string>& tokens) {
+                                            const std::set<std::string>& tokens,
+                                            std::string_view lacking = {}) {
   Json json = Json::parse(std::ifstream(kSource + "/" + test_case.file));
   Json added = Json::array();
   int next = 0;
@@ -41,7 +42,7 @@ std::shared_ptr<const Tokenizer> WithTokens(const Case& test_case,
   }
   for (const Json& token : json["added_tokens"]) next = std::max(next, token["id"].get<int>() + 1);
   for (const Json& token : json["added_tokens"]) {
-    if (!tokens.contains(token["content"])) added.push_back(token);
+    if (!tokens.contains(token["content"]) && token["content"] != lacking) added.push_back(token);
   }
   for (const std::string& token : tokens) {
     const auto known = json["model"]["vocab"].find(token);
@@ -130,6 +131,57 @@ INSTANTIATE_TEST_SUITE_P(
                                                                 : std::string("SentencePiece")) +
              (test.param.is_special ? "Special" : "Plain");
     });
+
+TEST(ChatControlTokens, WithoutThoseThatItWritesAFormatIsRefusedByName) {
+  const Case demo{"models/demo/tokenizer.json", true};
+  size_t tried = 0;
+  for (const ChatFormat& format : ChatFormats()) {
+    for (const std::string_view lacking : format.needed) {
+      auto tokens = ControlTokensOf(format);
+      tokens.erase(std::string(lacking));
+      const auto tokenizer = WithTokens(demo, tokens, lacking);
+      ASSERT_NE(tokenizer, nullptr);
+      const auto chat = *ChatTemplate::ByName(format.name);
+      const auto messages = Conversation(format, "ab", "ab");
+      const std::string written = *chat.RenderText(messages, {});
+      if (written.find(lacking) == written.npos) continue;  // of tools, thoughts or samples
+      ++tried;
+      const Status status = chat.Encode(*tokenizer, messages, {}).status();
+      ASSERT_EQ(status.code(), StatusCode::kUnsupported) << format.name << ": " << lacking;
+      for (const std::string& part : {"'" + std::string(lacking) + "'", std::string(format.name),
+                                      std::string("--chat-template")}) {
+        EXPECT_NE(status.message().find(part), std::string::npos) << status.message();
+      }
+    }
+  }
+  EXPECT_GT(tried, 25u);
+}
+
+TEST(ChatControlTokens, AllThatAreLackingAreNamedAtOnce) {
+  const auto demo = *Tokenizer::Load(kSource + "/models/demo");
+  const Status status =
+      ChatTemplate::ByName("phi3")->Encode(*demo, {{.role = "user", .content = "U"}}, {}).status();
+  EXPECT_NE(status.message().find("'<|user|>', '<|assistant|>', '<|end|>'"), std::string::npos)
+      << status.message();
+}
+
+// In a GGUF an ordinary token may have the spelling; text never becomes it.
+TEST(ChatControlTokens, AnOrdinaryTokenOfTheSpellingIsNone) {
+  Json json = Json::parse(std::ifstream(kSource + "/models/demo/tokenizer.json"));
+  int next = 0;
+  for (const auto& [spelling, id] : json["model"]["vocab"].items()) {
+    next = std::max(next, id.get<int>() + 1);
+  }
+  for (const Json& token : json["added_tokens"]) next = std::max(next, token["id"].get<int>() + 1);
+  for (const char* token : {"<|system|>", "<|user|>", "<|assistant|>", "<|end|>"}) {
+    json["model"]["vocab"][token] = next++;
+  }
+  const auto tokenizer = *Tokenizer::FromJson(json.dump(), "test");
+  const auto ids =
+      ChatTemplate::ByName("phi3")->Encode(*tokenizer, {{.role = "user", .content = "U"}}, {});
+  ASSERT_FALSE(ids.ok());
+  EXPECT_NE(ids.status().message().find("'<|user|>'"), std::string::npos);
+}
 
 TEST(ChatEndTokens, AreThoseOfTheFormatAndTheModelsOwn) {
   const std::set<std::string> tokens = {"<|return|>", "<|call|>", "<|end|>"};

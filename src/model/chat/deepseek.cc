@@ -20,16 +20,6 @@ ChatSegments RenderDeepSeekV2(const ChatRequest& request) {
   return writer.Take();
 }
 
-std::optional<ChatVariant> RecogniseDeepSeekV2(const JinjaText& text) {
-  const bool is_known = text.HasLiterals({"User: ", "Assistant: ", "\n\n", "Assistant:"}) &&
-                        text.HasOnlyLiterals({"User: ", "Assistant: ", "\n\n", "Assistant:", "role",
-                                              "content", "system", "user", "assistant"}) &&
-                        text.HasNames({"messages", "bos_token", "eos_token"}) &&
-                        text.HasBlankOutside();
-  if (!is_known) return std::nullopt;
-  return ChatVariant{};
-}
-
 // The system prompt is that of the last system message, and stands first. Before all, the template
 // prints its own indentation once for each: `style` is how many spaces that is.
 ChatSegments RenderDeepSeekV25(const ChatRequest& request) {
@@ -53,45 +43,6 @@ ChatSegments RenderDeepSeekV25(const ChatRequest& request) {
   }
   if (request.options.add_generation_prompt) writer.Control("<｜Assistant｜>");
   return writer.Take();
-}
-
-std::optional<ChatVariant> RecogniseDeepSeekV25(const JinjaText& text) {
-  const bool is_known =
-      text.HasLiterals({"<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>", ""}) &&
-      text.HasOnlyLiterals({"<｜User｜>",
-                            "<｜Assistant｜>",
-                            "<｜Assistant｜><｜tool▁calls▁begin｜><｜tool▁call▁begin｜>",
-                            "<｜tool▁sep｜>",
-                            "<｜tool▁call▁begin｜>",
-                            "<｜tool▁call▁end｜>",
-                            "<｜tool▁calls▁end｜><｜end▁of▁sentence｜>",
-                            "<｜tool▁outputs▁begin｜><｜tool▁output▁begin｜>",
-                            "<｜tool▁output▁end｜>",
-                            "\n<｜tool▁output▁begin｜>",
-                            "<｜tool▁outputs▁end｜>",
-                            "<｜end▁of▁sentence｜>",
-                            "```json",
-                            "```",
-                            "\n",
-                            "",
-                            "type",
-                            "name",
-                            "function",
-                            "arguments",
-                            "tool_calls",
-                            "tool",
-                            "role",
-                            "content",
-                            "system",
-                            "user",
-                            "assistant"}) &&
-      text.HasNames({"messages", "bos_token", "system_prompt", "add_generation_prompt"}) &&
-      text.HasBlankOutside();
-  // Chosen: a tenfold of the published one is no indentation of this template any more.
-  constexpr size_t kMostSpaces = 80;
-  if (!is_known || text.outside.size() > kMostSpaces) return std::nullopt;
-  if (text.outside.find('\n') != text.outside.npos) return std::nullopt;
-  return ChatVariant{.style = static_cast<int>(text.outside.size()), .default_system = {}};
 }
 
 }  // namespace npumoe

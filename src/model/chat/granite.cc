@@ -62,22 +62,6 @@ ChatSegments RenderGranite(const ChatRequest& request) {
   return writer.Take();
 }
 
-std::optional<ChatVariant> RecogniseGranite(const JinjaText& text) {
-  const bool is_known =
-      text.HasLiterals({"<|start_of_role|>available_tools<|end_of_role|>\n",
-                        "<|start_of_role|>system<|end_of_role|>",
-                        "<|start_of_role|>user<|end_of_role|>", kReply, kEnd}) &&
-      text.HasOnlyLiterals(
-          {"<|start_of_role|>available_tools<|end_of_role|>\n",
-           "<|start_of_role|>system<|end_of_role|>", "<|start_of_role|>user<|end_of_role|>", kReply,
-           kEnd, "\n\n", "role", "content", "system", "user", "assistant", "assistant_tool_call",
-           "tool_response", "<|start_of_role|>assistant<|end_of_role|><|tool_call|>",
-           "<|start_of_role|>tool_response<|end_of_role|>"}) &&
-      text.HasNames({"messages", "tools", "add_generation_prompt"}) && text.HasBlankOutside();
-  if (!is_known) return std::nullopt;
-  return ChatVariant{};
-}
-
 ChatSegments RenderGranite31(const ChatRequest& request) {
   NPUMOE_RETURN_IF_ERROR(RefuseToolCalls(request, "granite-3.1"));
   NPUMOE_ASSIGN_OR_RETURN(const OrderedJson tools,
@@ -103,21 +87,6 @@ ChatSegments RenderGranite31(const ChatRequest& request) {
   const bool has_turns = request.messages.size() > (request.has_system() ? 1u : 0u);
   if (request.options.add_generation_prompt && has_turns) writer.Control(kReply);
   return writer.Take();
-}
-
-// The texts about documents, citations and hallucinations are not told apart: only documents would
-// print them, and there are none.
-std::optional<ChatVariant> RecogniseGranite31(const JinjaText& text) {
-  const bool is_known =
-      text.HasLiterals({kCutoff, kIdentity, kWithTools, kPlain, kEnd,
-                        "<|start_of_role|>system<|end_of_role|>",
-                        "<|start_of_role|>tools<|end_of_role|>", "<|start_of_role|>",
-                        "<|end_of_role|>", "<|start_of_role|>assistant"}) &&
-      text.HasNames({"messages", "tools", "documents", "controls", "strftime_now",
-                     "add_generation_prompt"}) &&
-      !text.names.contains("thinking") && text.HasBlankOutside();
-  if (!is_known) return std::nullopt;
-  return ChatVariant{};
 }
 
 }  // namespace npumoe

@@ -195,41 +195,4 @@ Status HarmonyWriter::ToolAnswer(size_t i) {
 
 ChatSegments RenderHarmony(const ChatRequest& request) { return HarmonyWriter(request).Run(); }
 
-// Nothing but the header of the reply may stand outside of tags: some copies make the model skip
-// its reasoning there.
-std::optional<ChatVariant> RecogniseHarmony(const JinjaText& text) {
-  constexpr std::string_view kReply = "<|start|>assistant";
-  const size_t begin = text.outside.find_first_not_of(" \n");
-  const size_t end = text.outside.find_last_not_of(" \n");
-  const bool is_known = begin != text.outside.npos &&
-                        text.outside.substr(begin, end - begin + 1) == kReply &&
-                        text.HasLiterals({"<|start|>system<|message|>",
-                                          "<|start|>developer<|message|>",
-                                          kIdentity,
-                                          "Knowledge cutoff: 2024-06\n",
-                                          "Current date: ",
-                                          "%Y-%m-%d",
-                                          "Reasoning: ",
-                                          "medium",
-                                          kChannels,
-                                          kToolChannel,
-                                          "# Instructions\n\n",
-                                          kAnalysis,
-                                          kFinal,
-                                          "<|start|>assistant to=",
-                                          "functions.",
-                                          "<|channel|>commentary ",
-                                          "<|return|>",
-                                          "<|call|>",
-                                          "<|start|>functions.",
-                                          " to=assistant<|channel|>commentary<|message|>",
-                                          "<|start|>user<|message|>",
-                                          "object | object",
-                                          "() => any;\n\n"}) &&
-                        text.HasNames({"render_typescript_type", "strftime_now", "last_tool_call",
-                                       "thinking", "future_final_message"});
-  if (!is_known) return std::nullopt;
-  return ChatVariant{};
-}
-
 }  // namespace npumoe

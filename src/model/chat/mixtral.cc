@@ -5,14 +5,6 @@
 namespace npumoe {
 namespace {
 
-// The templates differ in spaces, and in where the system message goes.
-enum Style {
-  kSystemFirst = 0,  // 8x7B since 2024: the system message opens the first question
-  kNoSystem = 1,     // 8x7B of 2023
-  kSystemLast = 2,   // 8x22B: it opens the last question
-  kSpaceBehind = 3   // as kNoSystem, with a space behind each reply
-};
-
 struct Frame {
   std::string_view question, question_end, reply, reply_end;
 };
@@ -71,38 +63,6 @@ ChatSegments RenderMixtral(const ChatRequest& request) {
     if (!is_question) writer.Control(frame.reply_end);
   }
   return writer.Take();
-}
-
-std::optional<ChatVariant> RecogniseMixtral(const JinjaText& text) {
-  constexpr char kAlternate[] =
-      "Conversation roles must alternate user/assistant/user/assistant/...";
-  constexpr char kOnly[] = "Only user and assistant roles are supported!";
-  constexpr char kAlternateBehind[] =
-      "After the optional system message, conversation roles must alternate "
-      "user/assistant/user/assistant/...";
-  constexpr char kOnlyBehind[] =
-      "Only user and assistant roles are supported, with the exception of an initial optional "
-      "system message!";
-  if (!text.HasNames({"messages", "bos_token", "eos_token"}) || !text.HasBlankOutside()) {
-    return std::nullopt;
-  }
-  const auto variant = [](int style) { return ChatVariant{.style = style, .default_system = {}}; };
-  if (text.HasLiterals({" [INST] ", " [/INST]", "\n\n", " "}) && text.HasCode("loop . first") &&
-      text.HasOnlyLiterals({" [INST] ", " [/INST]", "\n\n", " ", "role", "content", "system",
-                            "user", "assistant", kAlternateBehind, kOnlyBehind})) {
-    return variant(kSystemFirst);
-  }
-  if (text.HasLiterals({"[INST] ", "[/INST]", "\n\n", " "}) && text.HasCode("loop . last") &&
-      text.HasOnlyLiterals({"[INST] ", "[/INST]", "\n\n", " ", "role", "content", "system", "user",
-                            "assistant", kAlternateBehind, kOnlyBehind})) {
-    return variant(kSystemLast);
-  }
-  if (text.HasLiterals({"[INST] ", " [/INST]"}) &&
-      text.HasOnlyLiterals({"[INST] ", " [/INST]", " ", "role", "content", "user", "assistant",
-                            kAlternate, kOnly})) {
-    return variant(text.literals.contains(" ") ? kSpaceBehind : kNoSystem);
-  }
-  return std::nullopt;
 }
 
 }  // namespace npumoe

@@ -3,14 +3,6 @@
 #include "model/chat/segments.h"
 
 namespace npumoe {
-namespace {
-
-enum Style {
-  kBareEnd = 0,  // of 2025: nothing behind the end of the last reply
-  kLineEnd = 1   // of 2024: a line feed
-};
-
-}  // namespace
 
 ChatSegments RenderOlmoe(const ChatRequest& request) {
   NPUMOE_RETURN_IF_ERROR(RefuseTools(request, "olmoe"));
@@ -27,26 +19,6 @@ ChatSegments RenderOlmoe(const ChatRequest& request) {
   }
   if (request.options.add_generation_prompt) writer.Control("<|assistant|>\n");
   return writer.Take();
-}
-
-std::optional<ChatVariant> RecogniseOlmoe(const JinjaText& text) {
-  const bool is_known =
-      text.HasLiterals({"<|system|>\n", "<|user|>\n", "<|assistant|>\n"}) &&
-      text.HasNames({"messages", "bos_token", "eos_token", "add_generation_prompt"}) &&
-      text.HasBlankOutside();
-  if (!is_known) return std::nullopt;
-  if (text.HasLiterals({"\n"}) && text.outside.empty() && text.HasCode("not loop . last") &&
-      text.HasOnlyLiterals({"<|system|>\n", "<|user|>\n", "<|assistant|>\n", "\n", "role",
-                            "content", "system", "user", "assistant"})) {
-    return ChatVariant{.style = kBareEnd, .default_system = {}};
-  }
-  // Here the line feeds stand between the tags.
-  if (text.HasLiterals({"<|assistant|>"}) && text.outside == "\n\n\n\n" &&
-      text.HasOnlyLiterals({"<|system|>\n", "<|user|>\n", "<|assistant|>\n", "<|assistant|>",
-                            "role", "content", "system", "user", "assistant"})) {
-    return ChatVariant{.style = kLineEnd, .default_system = {}};
-  }
-  return std::nullopt;
 }
 
 }  // namespace npumoe

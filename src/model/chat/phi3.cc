@@ -3,14 +3,6 @@
 #include "model/chat/segments.h"
 
 namespace npumoe {
-namespace {
-
-enum Style {
-  kSkipsEmptySystem = 0,  // Phi-3.5
-  kPrintsEmptySystem = 1  // Phi-3
-};
-
-}  // namespace
 
 ChatSegments RenderPhi3(const ChatRequest& request) {
   NPUMOE_RETURN_IF_ERROR(RefuseTools(request, "phi3"));
@@ -31,18 +23,6 @@ ChatSegments RenderPhi3(const ChatRequest& request) {
   return writer.Take();
 }
 
-std::optional<ChatVariant> RecognisePhi3(const JinjaText& text) {
-  const bool is_known =
-      text.HasLiterals({"<|system|>\n", "<|user|>\n", "<|assistant|>\n", "<|end|>\n"}) &&
-      text.HasOnlyLiterals({"<|system|>\n", "<|user|>\n", "<|assistant|>\n", "<|end|>\n", "role",
-                            "content", "system", "user", "assistant"}) &&
-      text.HasNames({"messages", "add_generation_prompt", "eos_token"}) &&
-      !text.names.contains("bos_token") && text.HasBlankOutside();
-  if (!is_known) return std::nullopt;
-  const bool skips = text.HasCode("== 'system' and message");
-  return ChatVariant{.style = skips ? kSkipsEmptySystem : kPrintsEmptySystem, .default_system = {}};
-}
-
 // The header of the reply stands behind every question, asked for or not.
 ChatSegments RenderPhi3First(const ChatRequest& request) {
   NPUMOE_RETURN_IF_ERROR(RefuseTools(request, "phi3-first"));
@@ -60,16 +40,6 @@ ChatSegments RenderPhi3First(const ChatRequest& request) {
     if (message.role == "user") writer.Control("<|assistant|>\n");
   }
   return writer.Take();
-}
-
-std::optional<ChatVariant> RecognisePhi3First(const JinjaText& text) {
-  const bool is_known = text.HasLiterals({"<|user|>", "<|assistant|>", "<|end|>", "\n"}) &&
-                        text.HasOnlyLiterals({"<|user|>", "<|assistant|>", "<|end|>", "\n", "role",
-                                              "content", "user", "assistant"}) &&
-                        text.HasNames({"messages", "bos_token"}) &&
-                        !text.names.contains("add_generation_prompt") && text.HasBlankOutside();
-  if (!is_known) return std::nullopt;
-  return ChatVariant{};
 }
 
 }  // namespace npumoe

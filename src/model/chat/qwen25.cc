@@ -62,47 +62,4 @@ ChatSegments RenderQwen25(const ChatRequest& request) {
   return writer.Take();
 }
 
-// The system prompt is whatever the template prints both with and without tools.
-std::optional<ChatVariant> RecogniseQwen25(const JinjaText& text) {
-  const std::string introduction = "\n\n" + std::string(kQwenToolsIntroduction);
-  const bool has_parts =
-      text.HasLiterals({introduction, kQwenToolsClosing, "<|im_start|>system\n",
-                        "\n<tool_call>\n{\"name\": \"", "\", \"arguments\": ", "}\n</tool_call>",
-                        "\n<tool_response>\n", "<|im_start|>assistant\n"}) &&
-      text.HasNames({"messages", "tools", "add_generation_prompt"}) && text.HasBlankOutside();
-  if (!has_parts) return std::nullopt;
-  ChatVariant variant;
-  for (const std::string& literal : text.literals) {
-    const std::string turn = "<|im_start|>system\n" + literal + "<|im_end|>\n";
-    if (!literal.empty() && text.literals.contains(turn)) variant.default_system = literal;
-  }
-  const std::string turn = "<|im_start|>system\n" + variant.default_system + "<|im_end|>\n";
-  const bool is_known =
-      !variant.default_system.empty() && text.HasOnlyLiterals({introduction,
-                                                               kQwenToolsClosing,
-                                                               variant.default_system,
-                                                               turn,
-                                                               "",
-                                                               "\n",
-                                                               "<|im_start|>",
-                                                               "<|im_start|>system\n",
-                                                               "<|im_start|>user",
-                                                               "<|im_start|>assistant\n",
-                                                               "<|im_end|>",
-                                                               "<|im_end|>\n",
-                                                               "\n<tool_call>\n{\"name\": \"",
-                                                               "\", \"arguments\": ",
-                                                               "}\n</tool_call>",
-                                                               "\n<tool_response>\n",
-                                                               "\n</tool_response>",
-                                                               "system",
-                                                               "user",
-                                                               "assistant",
-                                                               "tool",
-                                                               "role",
-                                                               "content"});
-  if (!is_known) return std::nullopt;
-  return variant;
-}
-
 }  // namespace npumoe

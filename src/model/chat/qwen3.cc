@@ -2,7 +2,6 @@
 // turn that is a tool response does not end the tool steps; reasoning is dropped before the last
 // real question) it follows the template.
 #include <algorithm>
-#include <array>
 #include <nlohmann/json.hpp>
 
 #include "model/chat/formats.h"
@@ -154,87 +153,18 @@ Status Qwen3Writer::ToolCalls(size_t i, bool has_content) {
   return OkStatus();
 }
 
-constexpr char kThinkingPrompt[] = "<|im_start|>assistant\n<think>\n";
-
-// What the three templates print; each lacks some of it.
-bool IsOfQwen3(const JinjaText& text) {
-  return text.HasLiterals({"<|im_start|>system\n", kQwenToolsIntroduction, kQwenToolsClosing,
-                           "<tool_call>\n{\"name\": \"", "\n<tool_response>\n",
-                           "}\n</tool_call>"}) &&
-         text.HasOnlyLiterals({"<|im_start|>system\n",
-                               kQwenToolsIntroduction,
-                               kQwenToolsClosing,
-                               "\n<think>\n",
-                               "\n</think>\n\n",
-                               "<tool_call>\n{\"name\": \"",
-                               "\n<tool_response>\n",
-                               "}\n</tool_call>",
-                               "<|im_start|>assistant\n",
-                               kThinkingPrompt,
-                               "<think>\n\n</think>\n\n",
-                               "",
-                               "\n",
-                               "\n\n",
-                               "<|im_start|>",
-                               "<|im_end|>",
-                               "<|im_end|>\n",
-                               "system",
-                               "user",
-                               "assistant",
-                               "tool",
-                               "<tool_response>",
-                               "</tool_response>",
-                               "<think>",
-                               "</think>",
-                               "<|im_start|>user",
-                               "\n</tool_response>",
-                               "\", \"arguments\": ",
-                               "role",
-                               "content",
-                               "tool_calls"}) &&
-         text.HasBlankOutside();
-}
-
-bool Reasons(const JinjaText& text) {
-  return text.HasLiterals({"\n<think>\n", "\n</think>\n\n"}) &&
-         text.HasNames({"reasoning_content", "last_query_index"});
-}
-
-std::optional<ChatVariant> VariantIf(bool is_known) {
-  return is_known ? std::optional(ChatVariant{}) : std::nullopt;
-}
-
 }  // namespace
 
 ChatSegments RenderQwen3(const ChatRequest& request) {
   return Qwen3Writer(request, Thinking::kHybrid).Run();
 }
 
-std::optional<ChatVariant> RecogniseQwen3(const JinjaText& text) {
-  return VariantIf(IsOfQwen3(text) && Reasons(text) && text.names.contains("enable_thinking") &&
-                   text.HasLiterals({"<|im_start|>assistant\n", "<think>\n\n</think>\n\n"}) &&
-                   !text.literals.contains(kThinkingPrompt));
-}
-
 ChatSegments RenderQwen3Thinking(const ChatRequest& request) {
   return Qwen3Writer(request, Thinking::kAlways).Run();
 }
 
-std::optional<ChatVariant> RecogniseQwen3Thinking(const JinjaText& text) {
-  return VariantIf(IsOfQwen3(text) && Reasons(text) && !text.names.contains("enable_thinking") &&
-                   text.literals.contains(kThinkingPrompt) &&
-                   !text.HasLiterals({"<|im_start|>assistant\n"}));
-}
-
 ChatSegments RenderQwen3Instruct(const ChatRequest& request) {
   return Qwen3Writer(request, Thinking::kNever).Run();
-}
-
-std::optional<ChatVariant> RecogniseQwen3Instruct(const JinjaText& text) {
-  return VariantIf(IsOfQwen3(text) && text.literals.contains("<|im_start|>assistant\n") &&
-                   !text.literals.contains("<think>") && !text.literals.contains("\n<think>\n") &&
-                   !text.literals.contains(kThinkingPrompt) &&
-                   !text.literals.contains("<think>\n\n</think>\n\n"));
 }
 
 }  // namespace npumoe
