@@ -40,6 +40,14 @@ struct LaunchReport {
 
 using RequestId = uint64_t;
 
+// Where a device runs a program's operations, as it says itself (Core ML's compute plan). A program
+// that was placed elsewhere without a word shows only here, and in its time.
+struct ComputePlan {
+  int64_t operations = 0;
+  int64_t on_device = 0;
+  std::string elsewhere;  // what runs elsewhere, and where; empty: nothing
+};
+
 // A loaded function of a package. Destroying it unloads it; no request may be in flight.
 class Program {
  public:
@@ -48,6 +56,12 @@ class Program {
   virtual const std::vector<TensorSpec>& outputs() const = 0;
   virtual int64_t weight_bytes() const = 0;
   virtual Result<std::unique_ptr<DeviceBuffer>> Allocate(const TensorSpec& spec) = 0;
+  // A buffer over `memory` of the caller, spec.bytes() long, 64-byte aligned, which must outlive
+  // it: what is shared with another process is not copied. kUnsupported: allocate and copy.
+  virtual Result<std::unique_ptr<DeviceBuffer>> Wrap(const TensorSpec& spec,
+                                                     std::span<std::byte> memory);
+  // None: the device does not tell.
+  virtual std::optional<ComputePlan> compute_plan() const { return std::nullopt; }
 };
 
 struct LaunchRequest {
@@ -65,10 +79,25 @@ struct DeviceInfo {
   std::string version;
 };
 
+// What a device that isolates its programs went through since it was opened.
+struct DeviceHealth {
+  struct Event {
+    std::string reason;
+    int64_t count = 0;
+  };
+  int64_t restarts = 0;       // of worker processes
+  int64_t replays = 0;        // launches and loads that were done again after a restart
+  std::vector<Event> events;  // why, most frequent first
+};
+
 class Device {
  public:
   virtual ~Device() = default;
   virtual DeviceInfo info() const = 0;
+  virtual DeviceHealth health() const { return {}; }
+  // After kDeviceLost: makes the device usable again. Programs of before stay lost and must be
+  // loaded again. kDeviceLost: it is still gone, ask again later.
+  virtual Status Reopen();
   // Whether Load of this function could succeed, without loading it: ok, or the reason.
   virtual Status Supports(const std::filesystem::path& package, const std::string& function) = 0;
   virtual Result<std::unique_ptr<Program>> Load(const std::filesystem::path& package,
@@ -78,5 +107,12 @@ class Device {
   // waited for once.
   virtual Result<LaunchReport> Wait(RequestId request, double timeout_ms) = 0;
 };
+
+inline Result<std::unique_ptr<DeviceBuffer>> Program::Wrap(const TensorSpec& /*spec*/,
+                                                           std::span<std::byte> /*memory*/) {
+  return Unsupported("this device allocates its buffers itself");
+}
+
+inline Status Device::Reopen() { return Unsupported("this device cannot be opened again"); }
 
 }  // namespace npumoe

@@ -26,8 +26,15 @@ struct DeviceOptions {
   // What a real device's compiler makes of a package is kept here, so that a second start does
   // not compile again. Empty: nothing is kept.
   std::filesystem::path cache_dir;
-  // Processes that hold the programs (npu/worker); 0: this process.
+  // Processes that hold the programs (npu/worker/worker_device.h); 0: this process.
   int workers = 0;
+  int worker_threads = 0;  // of the pool of each; 0: as many as `pool` has
+  // What runs as a worker, called with the argument "npu-worker"; empty: this program.
+  std::filesystem::path worker_program;
+  // A launch that takes longer in a worker counts as hung; chosen: far above any sane launch.
+  double launch_deadline_ms = 10e3;
+  // The same for loading, which may compile for minutes.
+  double load_timeout_ms = 600e3;
   // Injected faults of the emulator, a script of npu/emulator/fault_script.h; empty: none.
   std::string faults;
 };

@@ -67,6 +67,7 @@ struct NpuLimits {
   int max_rank = 0;
   int64_t max_requests_in_flight = 0;
   int64_t capacity_quantum = 16;  // rows
+  int64_t workers = 0;            // processes that hold programs unless asked otherwise; 0: our own
   std::vector<std::string> refused_ops;
   std::vector<std::string> refused_forms;  // graph forms that the chip does not take
 };
@@ -88,6 +89,7 @@ struct ChipProfile {
   NpuLimits limits;
   Figure memory_bytes;
   std::string hash;                   // of the file's bytes: plans name it
+  std::string toml;                   // the file's text: what a worker process reads
   std::vector<FigureOrigin> origins;  // of every entry, in the order of the format
 };
 

@@ -237,6 +237,7 @@ Status ReadLimits(Section section, NpuLimits& limits) {
   NPUMOE_ASSIGN_OR_RETURN(limits.max_requests_in_flight,
                           section.Integer("max_requests_in_flight", 1, 1 << 20));
   NPUMOE_ASSIGN_OR_RETURN(limits.capacity_quantum, section.Integer("capacity_quantum", 1, 1 << 20));
+  NPUMOE_ASSIGN_OR_RETURN(limits.workers, section.Integer("workers", 0, 64));
   NPUMOE_ASSIGN_OR_RETURN(limits.refused_ops, section.Texts("refused_ops"));
   NPUMOE_ASSIGN_OR_RETURN(limits.refused_forms, section.Texts("refused_forms"));
   for (const std::string& form : limits.refused_forms) {
@@ -337,6 +338,7 @@ Result<ChipProfile> ParseChipProfile(std::string_view text, const std::string& n
   NPUMOE_RETURN_IF_ERROR(ReadLimits(std::move(limits), profile.limits));
   NPUMOE_RETURN_IF_ERROR(root.RefuseRest());
   profile.hash = Hasher().Add(text).Hex();
+  profile.toml = std::string(text);
   return profile;
 }
 
