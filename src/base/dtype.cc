@@ -14,28 +14,22 @@ struct DTypeEntry {
   DType dtype;
   const char* name;
   int64_t block_elements;
-  size_t block_bytes;
+  size_t block_bytes;  // 0 for sub-byte types
+  int sub_byte_bits = 0;
 };
 
 // In the order of the enumeration. Blocks as the GGUF format defines them.
-constexpr std::array<DTypeEntry, 17> kDTypes = {{
-    {DType::kF32, "F32", 1, 4},
-    {DType::kF16, "F16", 1, 2},
-    {DType::kBF16, "BF16", 1, 2},
-    {DType::kI32, "I32", 1, 4},
-    {DType::kI8, "I8", 1, 1},
-    {DType::kU8, "U8", 1, 1},
-    {DType::kI64, "I64", 1, 8},
-    {DType::kBool, "BOOL", 1, 1},
-    {DType::kQ8_0, "Q8_0", 32, 34},
-    {DType::kQ4_0, "Q4_0", 32, 18},
-    {DType::kQ4_1, "Q4_1", 32, 20},
-    {DType::kQ5_0, "Q5_0", 32, 22},
-    {DType::kQ5_1, "Q5_1", 32, 24},
-    {DType::kQ4_K, "Q4_K", 256, 144},
-    {DType::kQ5_K, "Q5_K", 256, 176},
-    {DType::kQ6_K, "Q6_K", 256, 210},
-    {DType::kMXFP4, "MXFP4", 32, 17},
+constexpr std::array<DTypeEntry, 20> kDTypes = {{
+    {DType::kF32, "F32", 1, 4},       {DType::kF16, "F16", 1, 2},
+    {DType::kBF16, "BF16", 1, 2},     {DType::kI32, "I32", 1, 4},
+    {DType::kI8, "I8", 1, 1},         {DType::kU8, "U8", 1, 1},
+    {DType::kI64, "I64", 1, 8},       {DType::kBool, "BOOL", 1, 1},
+    {DType::kQ8_0, "Q8_0", 32, 34},   {DType::kQ4_0, "Q4_0", 32, 18},
+    {DType::kQ4_1, "Q4_1", 32, 20},   {DType::kQ5_0, "Q5_0", 32, 22},
+    {DType::kQ5_1, "Q5_1", 32, 24},   {DType::kQ4_K, "Q4_K", 256, 144},
+    {DType::kQ5_K, "Q5_K", 256, 176}, {DType::kQ6_K, "Q6_K", 256, 210},
+    {DType::kMXFP4, "MXFP4", 32, 17}, {DType::kI4, "I4", 1, 0, 4},
+    {DType::kU4, "U4", 1, 0, 4},      {DType::kU6, "U6", 1, 0, 6},
 }};
 
 const DTypeEntry& EntryOf(DType dtype) {
@@ -53,23 +47,34 @@ bool EqualIgnoringCase(std::string_view a, std::string_view b) {
 
 bool IsQuantized(DType dtype) { return EntryOf(dtype).block_elements > 1; }
 
+bool IsSubByte(DType dtype) { return EntryOf(dtype).sub_byte_bits > 0; }
+
 int64_t BlockElements(DType dtype) { return EntryOf(dtype).block_elements; }
 
-size_t BlockBytes(DType dtype) { return EntryOf(dtype).block_bytes; }
+size_t BlockBytes(DType dtype) {
+  NPUMOE_CHECK(!IsSubByte(dtype));
+  return EntryOf(dtype).block_bytes;
+}
 
 size_t BytesPerElement(DType dtype) {
-  NPUMOE_CHECK(!IsQuantized(dtype));
+  NPUMOE_CHECK(!IsQuantized(dtype) && !IsSubByte(dtype));
   return EntryOf(dtype).block_bytes;
 }
 
 double MeanBitsPerElement(DType dtype) {
   const DTypeEntry& entry = EntryOf(dtype);
+  if (entry.sub_byte_bits > 0) return entry.sub_byte_bits;
   return 8.0 * static_cast<double>(entry.block_bytes) / static_cast<double>(entry.block_elements);
 }
 
 size_t BytesOf(DType dtype, int64_t elements) {
   const DTypeEntry& entry = EntryOf(dtype);
   NPUMOE_CHECK(elements >= 0 && elements % entry.block_elements == 0);
+  if (entry.sub_byte_bits > 0) {  // in eighths first: the bits alone could overflow
+    const auto bits = static_cast<size_t>(entry.sub_byte_bits);
+    return static_cast<size_t>(elements / 8) * bits +
+           (static_cast<size_t>(elements % 8) * bits + 7) / 8;
+  }
   return static_cast<size_t>(elements / entry.block_elements) * entry.block_bytes;
 }
 
@@ -77,14 +82,15 @@ const char* Name(DType dtype) { return EntryOf(dtype).name; }
 
 std::optional<DType> ParseDType(std::string_view name) {
   for (const DTypeEntry& entry : kDTypes) {
-    if (name == entry.name && entry.block_elements == 1) return entry.dtype;
+    const bool plain = entry.block_elements == 1 && entry.sub_byte_bits == 0;
+    if (plain && name == entry.name) return entry.dtype;
   }
   return std::nullopt;
 }
 
 std::optional<DType> ParseAnyDType(std::string_view name) {
   for (const DTypeEntry& entry : kDTypes) {
-    if (EqualIgnoringCase(name, entry.name)) return entry.dtype;
+    if (entry.sub_byte_bits == 0 && EqualIgnoringCase(name, entry.name)) return entry.dtype;
   }
   return std::nullopt;
 }

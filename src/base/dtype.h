@@ -11,7 +11,10 @@
 namespace npumoe {
 
 // Plain types hold one value per element. Quantised types, as GGUF stores them, hold a row in
-// blocks of 32 or 256 values; a row is a whole number of blocks.
+// blocks of 32 or 256 values; a row is a whole number of blocks. Sub-byte types are plain integers
+// of 4 or 6 bits, as programs store compressed weights: element i has the bits
+// [i * width, (i + 1) * width) of the whole tensor, low bits first, I4 in two's complement; the
+// last byte is filled with zeros. No model file has them.
 enum class DType : uint8_t {
   kF32,
   kF16,
@@ -30,20 +33,25 @@ enum class DType : uint8_t {
   kQ5_K,
   kQ6_K,
   kMXFP4,
+  kI4,
+  kU4,
+  kU6,
 };
 
 bool IsQuantized(DType dtype);
+bool IsSubByte(DType dtype);
 int64_t BlockElements(DType dtype);      // 1 for plain types
-size_t BlockBytes(DType dtype);          // of plain types: of one element
-size_t BytesPerElement(DType dtype);     // plain types only
+size_t BlockBytes(DType dtype);          // of plain types: of one element; not for sub-byte types
+size_t BytesPerElement(DType dtype);     // plain types of whole bytes only
 double MeanBitsPerElement(DType dtype);  // 4.5 for Q4_0
-// Bytes of `elements`, which must be a whole number of blocks.
+// Bytes of `elements`, which must be a whole number of blocks; those of sub-byte types are rounded
+// up to the last one.
 size_t BytesOf(DType dtype, int64_t elements);
-// "F32", "BF16", ... as safetensors spells them; "Q4_K", ... as GGUF does.
+// "F32", "BF16", ... as safetensors spells them; "Q4_K", ... as GGUF does; "I4", "U4", "U6".
 const char* Name(DType dtype);
-// Plain types only: what safetensors may hold.
+// Plain types that safetensors may hold: none of the sub-byte ones.
 std::optional<DType> ParseDType(std::string_view name);
-// "q8_0", "Q4_K", "bf16", ... in either case, all types; for options and reports.
+// "q8_0", "Q4_K", "bf16", ... in either case, all types of model files; for options and reports.
 std::optional<DType> ParseAnyDType(std::string_view name);
 
 // IEEE half, round to nearest even; overflow gives infinity, NaN stays NaN.

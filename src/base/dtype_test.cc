@@ -116,6 +116,26 @@ TEST(DType, ParsesEveryNameItPrints) {
   EXPECT_EQ(ParseDType("F8_E4M3"), std::nullopt);
 }
 
+TEST(DType, PacksSubByteElementsWithoutGaps) {
+  EXPECT_EQ(BytesOf(DType::kI4, 0), 0u);
+  EXPECT_EQ(BytesOf(DType::kI4, 7), 4u);
+  EXPECT_EQ(BytesOf(DType::kU4, 8), 4u);
+  EXPECT_EQ(BytesOf(DType::kU6, 4), 3u);
+  EXPECT_EQ(BytesOf(DType::kU6, 5), 4u);
+  EXPECT_EQ(BytesOf(DType::kU6, int64_t{1} << 60), size_t{3} << 58);  // the bits are beyond 2^62
+  EXPECT_EQ(MeanBitsPerElement(DType::kU6), 6.0);
+}
+
+TEST(DType, AcceptsNoSubByteTypeInAModelFile) {
+  for (const DType dtype : {DType::kI4, DType::kU4, DType::kU6}) {
+    EXPECT_TRUE(IsSubByte(dtype));
+    EXPECT_FALSE(IsQuantized(dtype));
+    EXPECT_EQ(ParseDType(Name(dtype)), std::nullopt);
+    EXPECT_EQ(ParseAnyDType(Name(dtype)), std::nullopt);
+  }
+  EXPECT_FALSE(IsSubByte(DType::kI8));
+}
+
 TEST(DType, KnowsTheBytesOfAnElement) {
   EXPECT_EQ(BytesPerElement(DType::kI64), 8u);
   EXPECT_EQ(BytesPerElement(DType::kF32), 4u);

@@ -1,6 +1,7 @@
 #include "base/tensor_view.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace npumoe {
 
@@ -34,6 +35,8 @@ TensorView TensorView::Slice(int64_t index) const {
   TensorView slice;
   slice.dtype = dtype;
   slice.shape = Shape(shape.axes().subspan(1));
+  const double bits = static_cast<double>(slice.shape.elements()) * MeanBitsPerElement(dtype);
+  NPUMOE_CHECK(!IsSubByte(dtype) || std::fmod(bits, 8) == 0);  // it begins at a byte
   slice.data = data + static_cast<size_t>(index) * slice.bytes();
   return slice;
 }
