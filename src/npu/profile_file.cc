@@ -1,23 +1,19 @@
 // ParseChipProfile (profile.h): the strict reader of chips/*.toml. Format: chips/README.md.
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cctype>
 #include <cmath>
 #include <set>
 #include <utility>
 
-// Errors of the parser are values: no exception leaves it.
-#define TOML_EXCEPTIONS 0
-#define TOML_HEADER_ONLY 1
-#include <toml++/toml.h>
-
 #include "base/hash.h"
 #include "base/tensor_view.h"
 #include "npu/profile.h"
+#include "npu/profile_toml.h"
 
 namespace npumoe {
 namespace {
+
+using Kind = TomlValue::Kind;
 
 constexpr double kMaxSpread = 1.0;  // a figure that may be off by more than all of it is none
 constexpr int64_t kMaxBytes = int64_t{1} << 50;
@@ -34,27 +30,27 @@ constexpr Bounds kNotNegative{.min = 0, .max = kMaxCost, .min_allowed = true};
 // One table of the file. Remembers what was asked for, so that the rest can be refused.
 class Section {
  public:
-  Section(const toml::table& table, std::string file, std::string path,
+  Section(const TomlValue& table, std::string file, std::string path,
           std::vector<FigureOrigin>& origins)
       : table_(table), file_(std::move(file)), path_(std::move(path)), origins_(origins) {}
 
-  Status Error(const std::string& key, const std::string& what, const toml::node* at) const {
-    const auto line = (at != nullptr ? at : &table_)->source().begin.line;
+  Status Error(const std::string& key, const std::string& what, const TomlValue* at) const {
+    const auto line = (at != nullptr ? at : &table_)->line;
     return InvalidInput(fmt::format("{}:{}: '{}': {}", file_, line, FullKey(key), what));
   }
 
   Result<Section> Table(const std::string& key) {
-    NPUMOE_ASSIGN_OR_RETURN(const toml::node* node, Find(key));
-    if (!node->is_table()) return Error(key, "is no table", node);
-    return Section(*node->as_table(), file_, FullKey(key), origins_);
+    NPUMOE_ASSIGN_OR_RETURN(const TomlValue* node, Find(key));
+    if (node->kind != Kind::kTable) return Error(key, "is no table", node);
+    return Section(*node, file_, FullKey(key), origins_);
   }
 
   Result<std::string> Text(const std::string& key) {
-    NPUMOE_ASSIGN_OR_RETURN(const toml::node* node, Find(key));
-    if (!node->is_string() || node->as_string()->get().empty()) {
+    NPUMOE_ASSIGN_OR_RETURN(const TomlValue* node, Find(key));
+    if (node->kind != Kind::kText || node->text.empty()) {
       return Error(key, "is no text, or an empty one", node);
     }
-    return node->as_string()->get();
+    return node->text;
   }
 
   // { value = 4.5, provenance = "measured", spread = 0.2, source = "..." }
@@ -69,7 +65,7 @@ class Section {
     NPUMOE_ASSIGN_OR_RETURN(const Figure figure, Number(key, {static_cast<double>(min),
                                                               static_cast<double>(max), true}));
     if (figure.value != std::floor(figure.value)) {
-      return Error(key, fmt::format("{} is no whole number", figure.value), table_.get(key));
+      return Error(key, fmt::format("{} is no whole number", figure.value), table_.Find(key));
     }
     return static_cast<int64_t>(figure.value);
   }
@@ -77,9 +73,9 @@ class Section {
   // { value = false, ... }
   Result<bool> Flag(const std::string& key) {
     NPUMOE_ASSIGN_OR_RETURN(Section entry, Table(key));
-    NPUMOE_ASSIGN_OR_RETURN(const toml::node* node, entry.Find("value"));
-    if (!node->is_boolean()) return entry.Error("value", "is neither true nor false", node);
-    const bool value = node->as_boolean()->get();
+    NPUMOE_ASSIGN_OR_RETURN(const TomlValue* node, entry.Find("value"));
+    if (node->kind != Kind::kFlag) return entry.Error("value", "is neither true nor false", node);
+    const bool value = node->flag;
     Figure figure;
     NPUMOE_RETURN_IF_ERROR(entry.ReadOrigin(value ? "true" : "false", figure));
     NPUMOE_RETURN_IF_ERROR(entry.RefuseRest());
@@ -89,12 +85,13 @@ class Section {
   // { value = ["a", "b"], ... }
   Result<std::vector<std::string>> Texts(const std::string& key) {
     NPUMOE_ASSIGN_OR_RETURN(Section entry, Table(key));
-    NPUMOE_ASSIGN_OR_RETURN(const toml::node* node, entry.Find("value"));
-    if (!node->is_array()) return entry.Error("value", "is no list", node);
+    NPUMOE_ASSIGN_OR_RETURN(const TomlValue* node, entry.Find("value"));
+    if (node->kind != Kind::kArray) return entry.Error("value", "is no list", node);
     std::vector<std::string> values;
-    for (const toml::node& item : *node->as_array()) {
-      if (!item.is_string()) return entry.Error("value", "has an entry that is no text", &item);
-      values.push_back(item.as_string()->get());
+    for (const TomlValue& item : node->items) {
+      if (item.kind != Kind::kText)
+        return entry.Error("value", "has an entry that is no text", &item);
+      values.push_back(item.text);
     }
     Figure figure;
     NPUMOE_RETURN_IF_ERROR(entry.ReadOrigin(fmt::format("{}", fmt::join(values, " ")), figure));
@@ -104,15 +101,15 @@ class Section {
 
   // [ { rows = 16, value = 2.2, ... }, ... ], rows ascending.
   Result<std::vector<RatePoint>> Rates(const std::string& key) {
-    NPUMOE_ASSIGN_OR_RETURN(const toml::node* node, Find(key));
-    if (!node->is_array() || node->as_array()->empty()) {
+    NPUMOE_ASSIGN_OR_RETURN(const TomlValue* node, Find(key));
+    if (node->kind != Kind::kArray || node->items.empty()) {
       return Error(key, "is no list of points by rows", node);
     }
     std::vector<RatePoint> points;
-    for (const toml::node& item : *node->as_array()) {
+    for (const TomlValue& item : node->items) {
       const std::string name = fmt::format("{}[{}]", key, points.size());
-      if (!item.is_table()) return Error(name, "is no table", &item);
-      Section entry(*item.as_table(), file_, FullKey(name), origins_);
+      if (item.kind != Kind::kTable) return Error(name, "is no table", &item);
+      Section entry(item, file_, FullKey(name), origins_);
       RatePoint point;
       NPUMOE_ASSIGN_OR_RETURN(point.rows, entry.PlainNumber("rows", {.min = 0, .max = 1e6}));
       if (!points.empty() && point.rows <= points.back().rows) {
@@ -127,11 +124,9 @@ class Section {
 
   // Call last: whatever nobody asked for is a spelling mistake or a newer format.
   Status RefuseRest() const {
-    for (const auto& [key, node] : table_) {
-      if (used_.count(std::string(key.str())) == 0) {
-        return Error(std::string(key.str()), "is not a key of this table; see chips/README.md",
-                     &node);
-      }
+    for (const std::string& key : table_.keys) {
+      if (used_.contains(key)) continue;
+      return Error(key, "is not a key of this table; see chips/README.md", table_.Find(key));
     }
     return OkStatus();
   }
@@ -141,19 +136,19 @@ class Section {
     return path_.empty() ? key : path_ + "." + key;
   }
 
-  Result<const toml::node*> Find(const std::string& key) {
+  Result<const TomlValue*> Find(const std::string& key) {
     used_.insert(key);
-    const toml::node* node = table_.get(key);
+    const TomlValue* node = table_.Find(key);
     if (node == nullptr) return Error(key, "is missing", nullptr);
     return node;
   }
 
   Result<double> PlainNumber(const std::string& key, const Bounds& bounds) {
-    NPUMOE_ASSIGN_OR_RETURN(const toml::node* node, Find(key));
-    if (!node->is_number()) return Error(key, "is no number", node);
-    const double value = *node->value<double>();
+    NPUMOE_ASSIGN_OR_RETURN(const TomlValue* node, Find(key));
+    if (node->kind != Kind::kNumber) return Error(key, "is no number", node);
+    const double value = node->number;
     const bool above = bounds.min_allowed ? value >= bounds.min : value > bounds.min;
-    if (!std::isfinite(value) || !above || value > bounds.max) {
+    if (!above || value > bounds.max) {
       return Error(key,
                    fmt::format("is {}; allowed are numbers {} {} up to {}", value,
                                bounds.min_allowed ? "from" : "above", bounds.min, bounds.max),
@@ -181,9 +176,9 @@ class Section {
     if (!known) {
       return Error("provenance",
                    fmt::format("is '{}'; allowed are measured, declared, assumed", provenance),
-                   table_.get("provenance"));
+                   table_.Find("provenance"));
     }
-    if (table_.contains("spread")) {
+    if (table_.Find("spread") != nullptr) {
       NPUMOE_ASSIGN_OR_RETURN(
           figure.spread, PlainNumber("spread", {.min = 0, .max = kMaxSpread, .min_allowed = true}));
     }
@@ -192,7 +187,7 @@ class Section {
     return OkStatus();
   }
 
-  const toml::table& table_;
+  const TomlValue& table_;
   std::string file_;
   std::string path_;
   std::vector<FigureOrigin>& origins_;
@@ -249,83 +244,13 @@ Status ReadLimits(Section section, NpuLimits& limits) {
   return section.RefuseRest();
 }
 
-// What stands behind the opening quote of a string; nothing when it does not end on its line.
-std::string_view BehindString(std::string_view line) {
-  const char quote = line.front();
-  for (size_t i = 1; i < line.size(); ++i) {
-    if (line[i] == '\\' && quote == '"') {
-      ++i;
-    } else if (line[i] == quote) {
-      return line.substr(i + 1);
-    }
-  }
-  return {};
-}
-
-// TOML allows nothing else, and toml++ 3.3 does not survive it: it asserts, or reaches what it
-// calls unreachable. Multi-line strings are left out to tell strings from the rest line by line.
-Status CheckCharacters(std::string_view line, int number, const std::string& name) {
-  const auto error = [&](const std::string& what) {
-    return InvalidInput(fmt::format("{}:{}: {}", name, number, what));
-  };
-  while (!line.empty() && line.front() != '#') {
-    const char c = line.front();
-    if (line.starts_with("\"\"\"") || line.starts_with("'''")) {
-      return error("strings of several lines are not supported; write one line");
-    }
-    if (c == '"' || c == '\'') {
-      line = BehindString(line);
-      continue;
-    }
-    if ((c < ' ' || c > '~') && c != '\t' && c != '\r') {
-      return error(fmt::format("byte 0x{:02x} may only stand in strings and comments",
-                               static_cast<unsigned char>(c)));
-    }
-    line.remove_prefix(1);
-  }
-  return OkStatus();
-}
-
-// toml++ 3.3 asserts that a name follows the bracket of a table's header.
-Status CheckTableHeader(std::string_view line, int number, const std::string& name) {
-  constexpr std::string_view kBlank = " \t";
-  line.remove_prefix(std::min(line.find_first_not_of(kBlank), line.size()));
-  if (!line.starts_with("[")) return OkStatus();
-  line.remove_prefix(line.starts_with("[[") ? 2 : 1);
-  line.remove_prefix(std::min(line.find_first_not_of(kBlank), line.size()));
-  const auto starts_a_name = [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-' || c == '"' ||
-           c == '\'';
-  };
-  if (!line.empty() && starts_a_name(line.front())) return OkStatus();
-  return InvalidInput(fmt::format(
-      "{}:{}: a line that begins with '[' opens a table and needs its name, as in [npu]", name,
-      number));
-}
-
-Status CheckLines(std::string_view text, const std::string& name) {
-  for (int number = 1; !text.empty(); ++number) {
-    const size_t end = std::min(text.find('\n'), text.size());
-    NPUMOE_RETURN_IF_ERROR(CheckCharacters(text.substr(0, end), number, name));
-    NPUMOE_RETURN_IF_ERROR(CheckTableHeader(text.substr(0, end), number, name));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return OkStatus();
-}
-
 }  // namespace
 
 Result<ChipProfile> ParseChipProfile(std::string_view text, const std::string& name) {
-  NPUMOE_RETURN_IF_ERROR(CheckLines(text, name));
-  const toml::parse_result parsed = toml::parse(text);
-  if (!parsed) {
-    const toml::parse_error& error = parsed.error();
-    return InvalidInput(fmt::format("{}:{}: {}", name, error.source().begin.line,
-                                    std::string(error.description())));
-  }
+  NPUMOE_ASSIGN_OR_RETURN(const TomlValue file, ParseToml(text, name));
   ChipProfile profile;
   profile.name = name;
-  Section root(parsed.table(), name, "", profile.origins);
+  Section root(file, name, "", profile.origins);
   NPUMOE_ASSIGN_OR_RETURN(profile.description, root.Text("description"));
   NPUMOE_ASSIGN_OR_RETURN(
       profile.memory_bytes,

@@ -74,9 +74,9 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"Zero", "stream_gb_per_s = { value = 62.0", "stream_gb_per_s = { value = 0.0",
                 "above 0"},
         Mistake{"Infinite", "stream_gb_per_s = { value = 62.0", "stream_gb_per_s = { value = inf",
-                "'npu.stream_gb_per_s.value': is inf"},
+                "'inf' is no value of a profile"},
         Mistake{"Nan", "stream_gb_per_s = { value = 62.0", "stream_gb_per_s = { value = nan",
-                "'npu.stream_gb_per_s.value': is nan"},
+                "'nan' is no value of a profile"},
         Mistake{"NoSource",
                 "spread = 0.1, source = \"anemll-bench, 1.05 GB fp16 head through Core "
                 "ML\"",
@@ -111,40 +111,12 @@ TEST(ProfileFile, RefusesEveryTruncation) {
   }
 }
 
-std::string RefusalBehindValidText(const std::string& line) {
-  const Result<ChipProfile> profile = ParseChipProfile(ValidText() + "\n" + line, "x.toml");
-  return profile.ok() ? "accepted" : profile.status().message();
-}
-
-// Found by fuzzing: the parser asserts, or reaches what it calls unreachable.
-TEST(ProfileFile, RefusesControlCharactersAndLettersBeyondAsciiInNames) {
-  EXPECT_NE(RefusalBehindValidText(std::string("[\0a]", 4)).find("byte 0x00"), std::string::npos);
-  EXPECT_NE(RefusalBehindValidText("N\u0281 = 1").find("byte 0xca"), std::string::npos);
-  EXPECT_NE(RefusalBehindValidText("a = \"\\\"\u0281\" \u0281").find("byte 0xca"),
-            std::string::npos);
-  EXPECT_NE(RefusalBehindValidText("a = \"\"\"\n\u0281\"\"\"").find("several lines"),
-            std::string::npos);
-}
-
-TEST(ProfileFile, RefusesATableWithoutName) {
-  for (const char* line : {"[.", "[ ]", "[[.a]]", " [\t=", "[", "[[["}) {
-    EXPECT_NE(RefusalBehindValidText(line).find("opens a table and needs its name"),
-              std::string::npos)
-        << line;
-  }
-}
-
 TEST(ProfileFile, TakesAnyLetterInStringsAndComments) {
   const std::string text =
       Replaced("description = \"", "description = \"\\\" \u0281 # \u00b1 ") + "\n# '\u0281\n";
   const Result<ChipProfile> profile = ParseChipProfile(text, "x.toml");
   ASSERT_TRUE(profile.ok()) << profile.status().message();
   EXPECT_EQ(profile->description.rfind("\" \u0281 # ", 0), 0u);
-}
-
-TEST(ProfileFile, RefusesDeepNesting) {
-  const std::string text = "a = " + std::string(100000, '[');
-  EXPECT_FALSE(ParseChipProfile(text, "x.toml").ok());
 }
 
 }  // namespace
