@@ -1,17 +1,59 @@
-// Core ML device: the Neural Engine of a Mac. Platform headers stay inside this folder; elsewhere
-// a stub says what is missing.
+// Core ML device: the Neural Engine of a Mac. Platform headers stay behind coreml_bridge.h; where
+// there is no bridge the device says what is missing.
+//
+// A program is loaded from what Core ML's compiler made of its package (compiled_cache.h), looked
+// at (placement.h: products that Core ML would compute elsewhere are refused), and run three times
+// before anybody waits for it. docs/coreml.md describes a first run.
 #pragma once
 
+#include <cstdint>
+#include <filesystem>
+#include <functional>
 #include <memory>
+#include <string>
 
+#include "base/clock.h"
 #include "base/status.h"
+#include "npu/coreml/coreml_bridge.h"
+#include "npu/coreml/placement.h"
 #include "npu/device.h"
 #include "npu/profile.h"
 
 namespace npumoe {
 
-// Ok, or why there is no such device in this build.
+struct CoremlOptions {
+  // Compiled models are kept in its folder "coreml". Empty: nothing is kept.
+  std::filesystem::path cache_dir;
+  int64_t max_cache_bytes = 100'000'000'000;  // chosen: a model of 30 B parameters in fp16 and more
+  coreml::CpuProducts cpu_products = coreml::CpuProducts::kRefused;
+  // Time limits. Compiling and the first load, which compiles for the chip, take seconds to minutes
+  // (ane-facts, section 9); chosen several times that.
+  double compile_limit_ms = 900e3;
+  double load_limit_ms = 900e3;
+  double first_run_limit_ms = 60e3;
+  // ane-facts, section 9: a failed compile is worth another try after about 15 s; the first call
+  // after more than 5 s idle takes 260 ms; three calls warm up.
+  double retry_pause_ms = 15e3;
+  double idle_ms = 5e3;
+  int warm_up_runs = 3;
+};
+
+// What tests replace.
+struct CoremlParts {
+  std::shared_ptr<coreml::Bridge> bridge;
+  std::shared_ptr<Clock> clock;
+  std::function<void(double ms)> pause;
+};
+
+// Ok, or why there is no such device in this build or on this machine.
 Status CoremlAvailability();
-Result<std::unique_ptr<Device>> MakeCoremlDevice(const ChipProfile& profile);
+// "macOS 15.5 (24F74), Apple M2 Max"; empty where there is none.
+std::string CoremlVersion();
+
+// Programs and requests may outlive the device.
+Result<std::unique_ptr<Device>> MakeCoremlDevice(const ChipProfile& profile,
+                                                 const CoremlOptions& options = {});
+Result<std::unique_ptr<Device>> MakeCoremlDevice(const ChipProfile& profile,
+                                                 const CoremlOptions& options, CoremlParts parts);
 
 }  // namespace npumoe

@@ -1,18 +1,8 @@
-// What stands in for the Core ML device where it is not built.
-#include "npu/coreml/coreml_device.h"
+// What stands in for coreml_bridge.mm where there is no Core ML.
+#include "npu/coreml/coreml_bridge.h"
 
-namespace npumoe {
+namespace npumoe::coreml {
 
-Status CoremlAvailability() {
-#ifdef __APPLE__
-  return Unsupported("this build has no Core ML device; use the emulator");
-#else
-  return Unsupported("needs macOS on Apple silicon; here the emulator runs the same packages");
-#endif
-}
+std::shared_ptr<Bridge> MakeBridge() { return nullptr; }
 
-Result<std::unique_ptr<Device>> MakeCoremlDevice(const ChipProfile&) {
-  return CoremlAvailability().WithContext("device 'coreml'");
-}
-
-}  // namespace npumoe
+}  // namespace npumoe::coreml
