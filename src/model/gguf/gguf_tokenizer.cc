@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "model/gguf/gguf_model.h"
 #include "model/tokenizer/tokenizer_json.h"
 
 namespace npumoe {
@@ -70,6 +71,15 @@ Result<std::optional<GgufVocabulary>> ReadGgufVocabulary(const GgufMetadata& met
   NPUMOE_ASSIGN_OR_RETURN(vocabulary.add_space_prefix,
                           Flag(metadata, "tokenizer.ggml.add_space_prefix"));
   return std::optional(std::move(vocabulary));
+}
+
+Result<std::string> GgufTokenizerJson(const GgufMetadata& metadata) {
+  if (metadata.Has(kGgufTokenizerJsonKey)) return metadata.String(kGgufTokenizerJsonKey);
+  NPUMOE_ASSIGN_OR_RETURN(const std::optional<GgufVocabulary> vocabulary,
+                          ReadGgufVocabulary(metadata));
+  if (!vocabulary) return std::string();
+  NPUMOE_ASSIGN_OR_RETURN(const TokenizerSpec spec, SpecFromGguf(*vocabulary, metadata.name()));
+  return TokenizerJsonText(spec);
 }
 
 }  // namespace npumoe

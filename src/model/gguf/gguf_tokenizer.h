@@ -1,4 +1,4 @@
-// The tokenizer, chat template and end tokens that a GGUF's metadata holds.
+// The tokenizer that a GGUF's metadata holds.
 #pragma once
 
 #include <optional>
@@ -13,5 +13,9 @@ namespace npumoe {
 // `tokenizer.ggml.*`. None: the file has no tokenizer, which is legal (also where
 // tokenizer.ggml.model is "none" or "no_vocab").
 Result<std::optional<GgufVocabulary>> ReadGgufVocabulary(const GgufMetadata& metadata);
+
+// A tokenizer.json with the same tokenizer: the one that the file holds as it is, else one made of
+// `tokenizer.ggml.*`. Empty: the file has no tokenizer. Fails for one that we cannot read.
+Result<std::string> GgufTokenizerJson(const GgufMetadata& metadata);
 
 }  // namespace npumoe

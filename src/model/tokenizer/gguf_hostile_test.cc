@@ -73,6 +73,21 @@ TEST(GgufVocabulary, UserDefinedTokensCountEverywhereAndControlTokensOnlyWhenPar
   EXPECT_FALSE((*tokenizer)->Encode("a<end>", SpecialTokens::kAsText).ok());  // no token for '<'
 }
 
+// As llama.cpp: such a token is text, whatever bytes its letters would spell ("\u00FC" is FC).
+TEST(GgufVocabulary, UserDefinedTokensDecodeToTheirText) {
+  for (auto vocabulary : {SmallByteLevel(), SmallSentencePiece()}) {
+    vocabulary.tokens.insert(vocabulary.tokens.end(), {"\u00FC", "\u2581a", "<0x0A>"});
+    vocabulary.types.insert(vocabulary.types.end(), {4, 4, 4});
+    if (!vocabulary.scores.empty()) vocabulary.scores.insert(vocabulary.scores.end(), 3, -20.0f);
+    const auto tokenizer = Tokenizer::FromGguf(vocabulary, "small.gguf");
+    ASSERT_TRUE(tokenizer.ok()) << tokenizer.status().message();
+    const std::string text = "a\u00FC\u2581a<0x0A>\u00FC";
+    const auto ids = (*tokenizer)->Encode(text, SpecialTokens::kAsText);
+    ASSERT_TRUE(ids.ok()) << ids.status().message();
+    EXPECT_EQ(*(*tokenizer)->Decode(*ids, DecodeSpecial::kKeep), text);
+  }
+}
+
 TEST(GgufVocabulary, SentencePieceMergesTheBestScoreFirst) {
   // "bc" has the best score: of "abc" it is made first, and then "a" + "bc" is "abc".
   EXPECT_EQ(Ids(SmallSentencePiece(), "abc ab"), (std::vector<int32_t>{3, 8, 3, 7}));

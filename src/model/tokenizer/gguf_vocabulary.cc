@@ -96,6 +96,7 @@ Status ReadAddedTokens(const GgufVocabulary& vocabulary, const std::string& name
     token.content = vocabulary.tokens[id];
     token.id = static_cast<int32_t>(id);
     token.special = is_special;
+    token.is_literal = true;
     if (token.content.empty() || token.content.size() > kMaxAddedTokenBytes) {
       return FieldError(name, kTokens,
                         "the control token " + std::to_string(id) + " has " +

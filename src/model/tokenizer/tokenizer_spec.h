@@ -31,6 +31,10 @@ struct AddedToken {
   bool single_word = false;  // only where no word character stands beside it
   bool strip_left = false;   // swallows white space before it
   bool strip_right = false;  // and behind it
+  // Its content is what it decodes to (GGUF, as llama.cpp decodes it). Otherwise it is decoded like
+  // any token, so that one whose letters are all of the byte-level alphabet becomes their bytes:
+  // what the reference does with tokenizer.json, where 'ü' becomes the broken byte FC.
+  bool is_literal = false;
   bool operator==(const AddedToken&) const = default;
 };
 

@@ -83,7 +83,12 @@ Status Vocabulary::AddAddedTokens(const TokenizerSpec& spec,
     }
     taken_[index] = true;
     special_[index] = special_[index] || token.special;
-    SetBytes(token.id, decoded_contents[i], spec.decoder);
+    if (token.is_literal) {
+      bytes_[index] = decoded_contents[i];
+      is_byte_[index] = false;
+    } else {
+      SetBytes(token.id, decoded_contents[i], spec.decoder);
+    }
   }
   return OkStatus();
 }
