@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "plan/program_limits.h"
 
 namespace npumoe {
 namespace {
@@ -65,8 +66,12 @@ double MeanOverLayers(const ModelConfig& config, Of of) {
 
 }  // namespace
 
-CostModel::CostModel(const ModelConfig& config, const ChipProfile& profile, double weight_bytes_cpu)
-    : config_(config), profile_(profile), weight_bytes_cpu_(weight_bytes_cpu) {
+CostModel::CostModel(const ModelConfig& config, const ChipProfile& profile, double weight_bytes_cpu,
+                     WeightFormat weight_format)
+    : config_(config),
+      profile_(profile),
+      weight_bytes_cpu_(weight_bytes_cpu),
+      weight_format_(weight_format) {
   NPUMOE_CHECK(weight_bytes_cpu > 0);
 }
 
@@ -76,16 +81,24 @@ double CostModel::WeightsOf(int expert) const {
 }
 
 LaunchCost CostModel::Launch(const PlannedProgram& program, std::span<const int64_t> rows) const {
-  NPUMOE_CHECK(rows.size() == program.experts.size());
+  std::vector<int64_t> capacities;
+  for (const PlannedExpert& expert : program.experts) capacities.push_back(expert.capacity);
+  return Launch(program, capacities, rows);
+}
+
+LaunchCost CostModel::Launch(const PlannedProgram& program, std::span<const int64_t> capacities,
+                             std::span<const int64_t> rows) const {
+  NPUMOE_CHECK(rows.size() == program.experts.size() && capacities.size() == rows.size());
   std::vector<LaunchWork> works(rows.size());
   double io_bytes = 0;
   for (size_t i = 0; i < rows.size(); ++i) {
-    const int64_t capacity = program.experts[i].capacity;
-    const double weights = WeightsOf(program.experts[i].expert);
+    const int64_t capacity = capacities[i];
+    const int expert = program.experts[i].expert;
+    const double weights = WeightsOf(expert);
     const int64_t computed = profile_.npu.cost_follows_rows ? rows[i] : capacity;
     works[i].rows = static_cast<double>(computed);
     works[i].flops = 2.0 * works[i].rows * weights;
-    works[i].weight_bytes = weights * kFp16Bytes;
+    works[i].weight_bytes = static_cast<double>(ExpertProgramBytes(expert));
     io_bytes += ExpertIoBytes(config_, capacity);
   }
   return ModelLaunch(profile_.npu, works, io_bytes);
@@ -176,7 +189,9 @@ double CostModel::EnergyJ(double elapsed_ms, double cpu_busy_ms, double npu_ener
 }
 
 int64_t CostModel::ExpertProgramBytes(int expert) const {
-  return static_cast<int64_t>(WeightsOf(expert) * kFp16Bytes);
+  return FfnWeightBytes(weight_format_, config_.hidden_size,
+                        expert < config_.moe.num_experts ? config_.moe.expert_intermediate_size
+                                                         : config_.moe.shared_intermediate_size);
 }
 
 }  // namespace npumoe

@@ -14,11 +14,15 @@ namespace npumoe {
 
 class CostModel {
  public:
-  // `weight_bytes_cpu`: bytes per weight on the CPU (2 for BF16); programs hold fp16 (2).
-  CostModel(const ModelConfig& config, const ChipProfile& profile, double weight_bytes_cpu);
+  // `weight_bytes_cpu`: bytes per weight on the CPU (2 for BF16). `weight_format`: of programs.
+  CostModel(const ModelConfig& config, const ChipProfile& profile, double weight_bytes_cpu,
+            WeightFormat weight_format = WeightFormat::kF16);
 
   // One launch of a program. `rows[i]` rows of expert i are filled (for cost_follows_rows).
   LaunchCost Launch(const PlannedProgram& program, std::span<const int64_t> rows) const;
+  // The same with the capacities of a bucket.
+  LaunchCost Launch(const PlannedProgram& program, std::span<const int64_t> capacities,
+                    std::span<const int64_t> rows) const;
   LaunchCost LaunchAtCapacity(const PlannedProgram& program) const;
   // One routed expert of `capacity` inside a launch, without launch and sync.
   double NpuExpertMs(int64_t capacity) const;
@@ -37,11 +41,12 @@ class CostModel {
   double HeadMs() const;  // last row's logits
   // Power of each active engine times its busy time, plus idle power times the elapsed time.
   double EnergyJ(double elapsed_ms, double cpu_busy_ms, double npu_energy_j) const;
-  int64_t ExpertProgramBytes(int expert) const;  // weights of one expert in a program (fp16)
+  int64_t ExpertProgramBytes(int expert) const;  // weights of one expert in a program
 
   const ChipProfile& profile() const { return profile_; }
   const ModelConfig& config() const { return config_; }
   double weight_bytes_cpu() const { return weight_bytes_cpu_; }
+  WeightFormat weight_format() const { return weight_format_; }
 
  private:
   double WeightsOf(int expert) const;
@@ -51,6 +56,7 @@ class CostModel {
   ModelConfig config_;
   ChipProfile profile_;
   double weight_bytes_cpu_;
+  WeightFormat weight_format_;
 };
 
 }  // namespace npumoe

@@ -1,5 +1,7 @@
 #include "plan/layer_dispatch.h"
 
+#include <numeric>
+
 #include "base/check.h"
 
 namespace npumoe {
@@ -11,11 +13,22 @@ LayerDispatch::LayerDispatch(const LayerPlan& layer, int num_experts)
     for (const PlannedExpert& expert : program.experts) {
       const auto index = static_cast<size_t>(expert.expert);
       NPUMOE_CHECK(expert.expert >= 0 && index < program_of_.size());
-      program_of_[index] = static_cast<int>(capacity_rows_.size());
+      program_of_[index] = static_cast<int>(programs_.size());
       capacity_of_[index] = expert.capacity;
     }
-    capacity_rows_.push_back(program.CapacityRows());
+    Program entry{{}, program.Buckets(), {}};
+    for (const PlannedExpert& expert : program.experts) entry.experts.push_back(expert.expert);
+    for (const std::vector<int64_t>& bucket : entry.buckets) {
+      entry.capacity_rows.push_back(std::accumulate(bucket.begin(), bucket.end(), int64_t{0}));
+    }
+    programs_.push_back(std::move(entry));
   }
+}
+
+size_t LayerDispatch::BucketFor(size_t program, std::span<const int32_t> loads) const {
+  const Program& entry = programs_[program];
+  return SmallestBucket(entry.buckets,
+                        [&](size_t i) { return loads[static_cast<size_t>(entry.experts[i])]; });
 }
 
 DispatchCounts CountDispatch(const LayerPlan& layer, std::span<const int32_t> loads,

@@ -21,12 +21,20 @@ class LayerDispatch {
   DispatchCounts Count(std::span<const int32_t> loads, ChunkPlace place, OverflowMode overflow,
                        std::span<int64_t> filled, OnCpu on_cpu) const;
 
-  size_t programs() const { return capacity_rows_.size(); }
+  size_t programs() const { return programs_.size(); }
+  // The bucket that a launch of the program takes for these loads: that of its planned capacities
+  // is the last one.
+  size_t BucketFor(size_t program, std::span<const int32_t> loads) const;
 
  private:
-  std::vector<int> program_of_;         // [experts], -1: CPU work
-  std::vector<int64_t> capacity_of_;    // [experts]
-  std::vector<int64_t> capacity_rows_;  // [programs]
+  struct Program {
+    std::vector<int> experts;
+    std::vector<std::vector<int64_t>> buckets;  // ascending, with the planned capacities
+    std::vector<int64_t> capacity_rows;         // [buckets]
+  };
+  std::vector<int> program_of_;       // [experts], -1: CPU work
+  std::vector<int64_t> capacity_of_;  // [experts]
+  std::vector<Program> programs_;
 };
 
 template <class OnCpu>
@@ -58,7 +66,7 @@ DispatchCounts LayerDispatch::Count(std::span<const int32_t> loads, ChunkPlace p
   for (size_t p = 0; p < filled.size(); ++p) {
     if (filled[p] == 0) continue;
     ++counts.launches;
-    counts.capacity_rows += capacity_rows_[p];
+    counts.capacity_rows += programs_[p].capacity_rows[BucketFor(p, loads)];
   }
   return counts;
 }

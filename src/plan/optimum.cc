@@ -43,10 +43,9 @@ std::vector<LayerSolution> BetterPlaces(const std::vector<LayerSolution>& on_cpu
 class Optimizer {
  public:
   explicit Optimizer(const PlanningProblem& problem) : problem_(problem) {
-    const ModelConfig& config = problem.costs.config();
     const ChipProfile& profile = problem.costs.profile();
-    form_ = SingleForm(config, profile);
-    if (form_) per_program_ = ExpertsPerProgram(config, profile, *form_);
+    form_ = SingleForm(problem.costs);
+    if (form_) per_program_ = ExpertsPerProgram(problem.costs, *form_);
     if (form_ != GraphForm::kDenseChains) per_program_ = std::min(per_program_, 1);
     budget_ = profile.limits.max_programs;
     expert_bytes_ = problem.costs.ExpertProgramBytes(0);

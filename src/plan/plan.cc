@@ -63,6 +63,10 @@ void AddLayer(const LayerPlan& layer, Hasher& hasher) {
     for (const PlannedExpert& expert : program.experts) {
       hasher.Add(int64_t{expert.expert}).Add(expert.capacity);
     }
+    hasher.Add(static_cast<int64_t>(program.smaller_buckets.size()));
+    for (const std::vector<int64_t>& bucket : program.smaller_buckets) {
+      for (const int64_t capacity : bucket) hasher.Add(capacity);
+    }
   }
 }
 
@@ -104,12 +108,14 @@ Status CheckShape(const Plan& plan, const ModelConfig& config) {
 Status CheckCapacities(const Plan& plan, int64_t quantum) {
   for (const LayerPlan& layer : plan.layers) {
     for (const PlannedProgram& program : layer.programs) {
-      for (const PlannedExpert& expert : program.experts) {
-        if (expert.capacity % quantum == 0) continue;
-        return InvalidInput("the plan gives expert " + std::to_string(expert.expert) +
-                            " of layer " + std::to_string(layer.layer) + " a capacity of " +
-                            std::to_string(expert.capacity) + ", the profile takes multiples of " +
-                            std::to_string(quantum) + "; make the plan again with `npumoe plan`");
+      for (const std::vector<int64_t>& bucket : program.Buckets()) {
+        for (size_t i = 0; i < bucket.size(); ++i) {
+          if (bucket[i] % quantum == 0) continue;
+          return InvalidInput(fmt::format(
+              "the plan gives expert {} of layer {} a capacity of {}, the profile takes multiples "
+              "of {}; make the plan again with `npumoe plan`",
+              program.experts[i].expert, layer.layer, bucket[i], quantum));
+        }
       }
     }
   }
@@ -144,16 +150,31 @@ int64_t PlannedProgram::CapacityRows() const {
   return rows;
 }
 
+std::vector<std::vector<int64_t>> PlannedProgram::Buckets() const {
+  std::vector<std::vector<int64_t>> buckets = smaller_buckets;
+  buckets.emplace_back();
+  for (const PlannedExpert& expert : experts) buckets.back().push_back(expert.capacity);
+  return buckets;
+}
+
 int64_t Plan::ProgramCount() const {
   int64_t count = 0;
   for (const LayerPlan& layer : layers) count += static_cast<int64_t>(layer.programs.size());
   return count;
 }
 
+int64_t Plan::FunctionCount() const {
+  int64_t count = 0;
+  for (const LayerPlan& layer : layers) {
+    for (const PlannedProgram& program : layer.programs) count += program.FunctionCount();
+  }
+  return count;
+}
+
 std::string Plan::Hash() const {
   Hasher hasher;
   hasher.Add(std::string_view("npumoe plan")).Add(int64_t{kVersion});
-  for (const char* name : {Name(strategy), Name(objective), Name(overflow)}) {
+  for (const char* name : {Name(strategy), Name(objective), Name(overflow), Name(weight_format)}) {
     hasher.Add(std::string_view(name));
   }
   hasher.Add(std::bit_cast<int64_t>(min_npu_share));

@@ -9,6 +9,7 @@
 
 #include "base/status.h"
 #include "graph/expert_program.h"
+#include "graph/weight_format.h"
 #include "model/config.h"
 #include "npu/profile.h"
 
@@ -35,9 +36,28 @@ struct PlannedExpert {
 struct PlannedProgram {
   GraphForm form = GraphForm::kDenseChains;
   std::vector<PlannedExpert> experts;
+  // Smaller buckets: functions of the same package with these capacities, in the order of
+  // `experts`; ascending, none above the next. A launch takes the first that holds its rows.
+  std::vector<std::vector<int64_t>> smaller_buckets = {};
 
   int64_t CapacityRows() const;
+  // All of them, the planned capacities last.
+  std::vector<std::vector<int64_t>> Buckets() const;
+  // Each bucket is a function, and each function a loaded program.
+  int64_t FunctionCount() const { return static_cast<int64_t>(smaller_buckets.size()) + 1; }
 };
+
+// The first bucket that holds all `rows_of(i)` of the experts, or else the last one, whose overflow
+// spills.
+template <class RowsOf>
+size_t SmallestBucket(const std::vector<std::vector<int64_t>>& buckets, RowsOf rows_of) {
+  for (size_t b = 0; b + 1 < buckets.size(); ++b) {
+    bool holds = true;
+    for (size_t i = 0; i < buckets[b].size() && holds; ++i) holds = rows_of(i) <= buckets[b][i];
+    if (holds) return b;
+  }
+  return buckets.size() - 1;
+}
 
 struct LayerPlan {
   int layer = 0;
@@ -66,11 +86,12 @@ struct Prediction {
 };
 
 struct Plan {
-  static constexpr int kVersion = 2;
+  static constexpr int kVersion = 3;
   Strategy strategy = Strategy::kOptimal;
   Objective objective = Objective::kLatency;
   OverflowMode overflow = OverflowMode::kSpill;
   double min_npu_share = 0;
+  WeightFormat weight_format = WeightFormat::kF16;  // of the programs' matrices
   int chunk_tokens = 0;
   int hidden_size = 0;
   int expert_intermediate_size = 0;
@@ -88,6 +109,7 @@ struct Plan {
   std::vector<std::string> notes;  // limits met, experts left out and why
 
   int64_t ProgramCount() const;
+  int64_t FunctionCount() const;  // what counts against the limit of loaded programs
   // Experts with the shared one, which has a size of its own.
   int expert_count() const { return num_experts + (shared_intermediate_size > 0 ? 1 : 0); }
   int IntermediateOf(int expert) const {

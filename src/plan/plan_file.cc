@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "base/json.h"
@@ -19,6 +20,7 @@ constexpr int64_t kMaxExperts = 65'536;
 constexpr int64_t kMaxLayers = 10'000;
 constexpr int64_t kMaxWidth = 1'000'000;
 constexpr int64_t kMaxPrograms = 100'000;
+constexpr size_t kMaxBuckets = 16;             // of one program besides the largest
 constexpr double kMaxFigure = 1e18;            // of a prediction: milliseconds, joules
 constexpr double kMaxActivationLimit = 65504;  // of fp16
 
@@ -62,7 +64,12 @@ std::string ProgramText(const PlannedProgram& program) {
     if (!experts.empty()) experts += ", ";
     experts += fmt::format("[{}, {}]", expert.expert, expert.capacity);
   }
-  return fmt::format("{{\"form\": \"{}\", \"experts\": [{}]}}", Name(program.form), experts);
+  std::string buckets;
+  if (!program.smaller_buckets.empty()) {
+    buckets = fmt::format(", \"smaller_buckets\": {}", Text(program.smaller_buckets));
+  }
+  return fmt::format("{{\"form\": \"{}\", \"experts\": [{}]{}}}", Name(program.form), experts,
+                     buckets);
 }
 
 // One line a program, so that a plan can be read and compared by eye.
@@ -166,9 +173,54 @@ Result<std::vector<PlannedExpert>> ReadExperts(const JsonObject& program, const 
   return experts;
 }
 
+// Capacities of one bucket, each from 1 to that of the next larger bucket.
+Result<std::vector<int64_t>> ReadBucket(const Json& list, const PlannedProgram& program,
+                                        const std::string& name) {
+  std::vector<int64_t> bucket;
+  for (const Json& capacity : list) {
+    const bool fits =
+        bucket.size() < program.experts.size() && capacity.is_number_unsigned() &&
+        capacity.get<uint64_t>() >= 1 &&
+        capacity.get<uint64_t>() <= static_cast<uint64_t>(program.experts[bucket.size()].capacity);
+    if (!fits) break;
+    bucket.push_back(capacity.get<int64_t>());
+  }
+  if (list.is_array() && bucket.size() == list.size() && bucket.size() == program.experts.size()) {
+    return bucket;
+  }
+  return InvalidInput(fmt::format(
+      "{}: a bucket is a list of {} capacities, each from 1 to the expert's, found {:.60}", name,
+      program.experts.size(), Text(list)));
+}
+
+Status ReadBuckets(const JsonObject& json, PlannedProgram& program) {
+  NPUMOE_ASSIGN_OR_RETURN(const Json* list, json.Array("smaller_buckets"));
+  if (list->size() > kMaxBuckets) {
+    return json.FieldError("smaller_buckets", fmt::format("at most {} are allowed, found {}",
+                                                          kMaxBuckets, list->size()));
+  }
+  for (const Json& value : *list) {
+    const std::string name =
+        fmt::format("{}: smaller_buckets[{}]", json.name(), program.smaller_buckets.size());
+    NPUMOE_ASSIGN_OR_RETURN(std::vector<int64_t> bucket, ReadBucket(value, program, name));
+    if (program.form != GraphForm::kDenseChains &&
+        std::ranges::adjacent_find(bucket, std::not_equal_to()) != bucket.end()) {
+      return InvalidInput(
+          fmt::format("{}: form {} gives all its experts one capacity", name, Name(program.form)));
+    }
+    if (!program.smaller_buckets.empty() &&
+        !std::ranges::equal(program.smaller_buckets.back(), bucket, std::ranges::less_equal())) {
+      return InvalidInput(
+          fmt::format("{}: buckets ascend, this one has a capacity below the one before", name));
+    }
+    program.smaller_buckets.push_back(std::move(bucket));
+  }
+  return OkStatus();
+}
+
 Result<PlannedProgram> ReadProgram(const Json& value, const std::string& name, const Plan& plan) {
   NPUMOE_ASSIGN_OR_RETURN(const JsonObject json, JsonObject::From(value, name));
-  constexpr std::string_view kKnown[] = {"form", "experts"};
+  constexpr std::string_view kKnown[] = {"form", "experts", "smaller_buckets"};
   NPUMOE_RETURN_IF_ERROR(CheckFields(json, kKnown));
   NPUMOE_ASSIGN_OR_RETURN(const std::string form_name, json.String("form"));
   auto form = ParseGraphForm(form_name);
@@ -182,7 +234,9 @@ Result<PlannedProgram> ReadProgram(const Json& value, const std::string& name, c
                       name, form_name, experts.front().capacity, expert.capacity));
     }
   }
-  return PlannedProgram{*form, std::move(experts)};
+  PlannedProgram program{*form, std::move(experts)};
+  if (json.Has("smaller_buckets")) NPUMOE_RETURN_IF_ERROR(ReadBuckets(json, program));
+  return program;
 }
 
 Status CheckExpertsOnce(const LayerPlan& layer, const std::string& name, int num_experts) {
@@ -237,16 +291,19 @@ Status ReadChoices(const JsonObject& json, Plan& plan) {
   NPUMOE_ASSIGN_OR_RETURN(const std::string strategy, json.String("strategy"));
   NPUMOE_ASSIGN_OR_RETURN(const std::string objective, json.String("objective"));
   NPUMOE_ASSIGN_OR_RETURN(const std::string overflow, json.String("overflow"));
+  NPUMOE_ASSIGN_OR_RETURN(const std::string weight_format, json.String("weight_format"));
   const auto parsed_strategy = ParseStrategy(strategy);
   const auto parsed_objective = ParseObjective(objective);
   const auto parsed_overflow = ParseOverflowMode(overflow);
-  for (const Status& status :
-       {parsed_strategy.status(), parsed_objective.status(), parsed_overflow.status()}) {
+  const auto parsed_format = ParseWeightFormat(weight_format);
+  for (const Status& status : {parsed_strategy.status(), parsed_objective.status(),
+                               parsed_overflow.status(), parsed_format.status()}) {
     if (!status.ok()) return status.WithContext(json.name());
   }
   plan.strategy = *parsed_strategy;
   plan.objective = *parsed_objective;
   plan.overflow = *parsed_overflow;
+  plan.weight_format = *parsed_format;
   NPUMOE_ASSIGN_OR_RETURN(plan.min_npu_share, json.Number("min_npu_share", 0, 1));
   return OkStatus();
 }
@@ -292,6 +349,7 @@ std::string SerializePlan(const Plan& plan) {
   text += Field("objective", Name(plan.objective));
   text += Field("overflow", Name(plan.overflow));
   text += Field("min_npu_share", plan.min_npu_share);
+  text += Field("weight_format", Name(plan.weight_format));
   text += Field("chunk_tokens", plan.chunk_tokens);
   text += Field("hidden_size", plan.hidden_size);
   text += Field("expert_intermediate_size", plan.expert_intermediate_size);
@@ -322,6 +380,7 @@ Result<Plan> ParsePlan(std::string_view text, const std::string& name) {
                                          "objective",
                                          "overflow",
                                          "min_npu_share",
+                                         "weight_format",
                                          "chunk_tokens",
                                          "hidden_size",
                                          "expert_intermediate_size",

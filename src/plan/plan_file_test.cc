@@ -53,13 +53,33 @@ TEST(PlanFile, ReadsBackExactlyWhatWasWritten) {
 
 TEST(PlanFile, TakesASharedExpertOnlyInAProgramOfItsOwn) {
   const auto with_experts = [](const char* experts) {
-    return Refusal(
-        [&](Json& json) { json["layers"][0]["programs"][0]["experts"] = Json::parse(experts); });
+    return Refusal([&](Json& json) {
+      json["layers"][0]["programs"][0] = {{"form", "C"}, {"experts", Json::parse(experts)}};
+    });
   };
   EXPECT_EQ(with_experts("[[8, 512]]"), "accepted");
   EXPECT_CONTAINS(with_experts("[[3, 64], [8, 512]]"),
                   "the shared expert, 8, needs a program of its own");
   EXPECT_CONTAINS(with_experts("[[9, 512]]"), "an expert from 0 to 8");
+}
+
+TEST(PlanFile, RefusesBucketsThatDoNotAscendOrFit) {
+  const auto with_buckets = [](const char* buckets) {
+    return Refusal([&](Json& json) {
+      json["layers"][0]["programs"][0]["smaller_buckets"] = Json::parse(buckets);
+    });
+  };
+  EXPECT_EQ(with_buckets("[[16, 16], [64, 48]]"), "accepted");
+  EXPECT_CONTAINS(with_buckets("[[32, 16], [16, 48]]"), "buckets ascend");
+  EXPECT_CONTAINS(with_buckets("[[65, 48]]"), "each from 1 to the expert's");
+  EXPECT_CONTAINS(with_buckets("[[16]]"), "a list of 2 capacities");
+  EXPECT_CONTAINS(with_buckets("[[16, 0]]"), "each from 1 to the expert's");
+  EXPECT_CONTAINS(with_buckets("[7]"), "a list of 2 capacities");
+}
+
+TEST(PlanFile, RefusesAnUnknownWeightFormat) {
+  const std::string text = Refusal([](Json& json) { json["weight_format"] = "fp8"; });
+  EXPECT_CONTAINS(text, "allowed are fp16, int8, int8-block32, int4-block32, lut4, lut6");
 }
 
 TEST(PlanFile, RefusesASharedExpertOfAModelWithoutOne) {
@@ -72,7 +92,9 @@ TEST(PlanFile, RefusesASharedExpertOfAModelWithoutOne) {
 
 TEST(PlanFile, KeepsALineForEveryProgram) {
   const std::string text = SerializePlan(SamplePlan());
-  EXPECT_CONTAINS(text, "\n      {\"form\": \"C\", \"experts\": [[3, 64], [7, 48]]},\n");
+  EXPECT_CONTAINS(text,
+                  "\n      {\"form\": \"C\", \"experts\": [[3, 64], [7, 48]], "
+                  "\"smaller_buckets\": [[16,16],[32,48]]},\n");
   EXPECT_CONTAINS(text, "\n    {\"layer\": 3, \"programs\": []}\n");
 }
 
@@ -93,7 +115,7 @@ TEST(PlanFile, IsRefusedWhenEmptyTruncatedOrNoObject) {
 TEST(PlanFile, OfAnotherVersionSaysWhichIsRead) {
   const std::string text = Refusal([](Json& j) { j["version"] = 1; });
   EXPECT_CONTAINS(text, "version 1");
-  EXPECT_CONTAINS(text, "reads version 2");
+  EXPECT_CONTAINS(text, "reads version 3");
   EXPECT_CONTAINS(text, "make it again with `npumoe plan`");
 }
 

@@ -5,12 +5,27 @@
 #include <algorithm>
 #include <optional>
 
+#include "plan/buckets.h"
 #include "plan/plan_for_chunk.h"
 
 namespace npumoe {
 namespace {
 
 constexpr int64_t kMaxPromptTokens = int64_t{1} << 24;  // chosen: beyond any context length
+
+constexpr int kMaxBuckets = 8;  // chosen: each halves the one above
+
+Status CheckFormat(const ModelConfig& config, WeightFormat format) {
+  if (format != WeightFormat::kInt8Block32 && format != WeightFormat::kInt4Block32) return {};
+  for (const int columns : {config.hidden_size, config.moe.expert_intermediate_size,
+                            config.moe.shared_intermediate_size}) {
+    if (columns % 32 == 0) continue;
+    return Unsupported(fmt::format(
+        "weight format {} stores blocks of 32, a matrix of this model has rows of {}; use int8",
+        Name(format), columns));
+  }
+  return OkStatus();
+}
 
 Status CheckOptions(const PlanInputs& inputs, const PlanOptions& options) {
   if (!(options.min_npu_share >= 0 && options.min_npu_share <= 1)) {
@@ -29,6 +44,11 @@ Status CheckOptions(const PlanInputs& inputs, const PlanOptions& options) {
                                     inputs.profile.limits.max_axis));
     }
   }
+  if (options.max_buckets < 1 || options.max_buckets > kMaxBuckets) {
+    return UsageError(
+        fmt::format("{} buckets a program; allowed are 1 to {}", options.max_buckets, kMaxBuckets));
+  }
+  NPUMOE_RETURN_IF_ERROR(CheckFormat(inputs.config, options.weight_format));
   if (inputs.config.MoeLayers().empty()) {
     return Unsupported("the model has no MoE layer; there is nothing to plan");
   }
@@ -90,6 +110,10 @@ Result<Plan> MakePlan(const PlanInputs& inputs, const PlanOptions& options) {
   for (const int chunk : ChunkCandidates(options)) TryChunk(inputs, options, chunk, best);
   if (!best.plan) return best.first_error;
   Plan plan = std::move(*best.plan);
+  if (options.max_buckets > 1) {
+    AddBuckets(plan, *best.problem, options.max_buckets);
+    PredictValues(plan, best.problem->costs, PromptLoadsOf(*best.problem));
+  }
   PredictSpreads(plan, best.problem->costs, PromptLoadsOf(*best.problem));
   PredictSpreads(*best.cpu, best.cpu_problem->costs, PromptLoadsOf(*best.cpu_problem));
   plan.predicted_cpu = best.cpu->predicted;

@@ -64,6 +64,39 @@ TEST(Planner, NeverPredictsOptimalWorseThanAnotherStrategyOnAnyChip) {
   }
 }
 
+TEST(Planner, AddsBucketsThatSaveTimeAndKeepToTheLimitOfPrograms) {
+  const PlanInputs inputs = MakeInputs(testdata::Phi35Moe(3), Chip("m2-max"), {4096, 1.0, 2048, 5});
+  PlanOptions options =
+      OptionsFor(Strategy::kOptimal, 1100, {512});  // the last chunk has 76 tokens
+  options.min_npu_share = 0.9;
+  const Result<Plan> plain = MakePlan(inputs, options);
+  options.max_buckets = 3;
+  const Result<Plan> bucketed = MakePlan(inputs, options);
+  ASSERT_TRUE(plain.ok() && bucketed.ok());
+  EXPECT_EQ(plain->FunctionCount(), plain->ProgramCount());
+  EXPECT_GT(bucketed->FunctionCount(), bucketed->ProgramCount());
+  EXPECT_LE(bucketed->FunctionCount(), inputs.profile.limits.max_programs);
+  EXPECT_LE(bucketed->predicted.npu_busy_ms.value, plain->predicted.npu_busy_ms.value);
+  EXPECT_EQ(bucketed->predicted.spill, plain->predicted.spill);
+  const Result<Plan> read = ParsePlan(SerializePlan(*bucketed), "p");
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  EXPECT_EQ(read->Hash(), bucketed->Hash());
+}
+
+TEST(Planner, CountsTheBytesOfTheWeightFormat) {
+  const PlanInputs inputs = MakeInputs(testdata::Phi35Moe(3), Chip("m2-max"), {4096, 1.0, 2048, 5});
+  PlanOptions options = OptionsFor(Strategy::kNaive, 512, {512});
+  const Result<Plan> fp16 = MakePlan(inputs, options);
+  options.weight_format = WeightFormat::kInt4Block32;
+  const Result<Plan> int4 = MakePlan(inputs, options);
+  ASSERT_TRUE(fp16.ok() && int4.ok());
+  ASSERT_EQ(fp16->ProgramCount(), int4->ProgramCount());
+  // 4 bits and a scale of 16 for 32 of them, instead of 16.
+  EXPECT_DOUBLE_EQ(static_cast<double>(int4->predicted.npu_weight_bytes),
+                   static_cast<double>(fp16->predicted.npu_weight_bytes) * 4.5 / 16);
+  EXPECT_NE(fp16->Hash(), int4->Hash());
+}
+
 TEST(Planner, BreaksNoLimitOfAnyChipWithAnyStrategy) {
   for (ChipProfile chip : AllChips()) {
     chip.limits.max_programs = 40;

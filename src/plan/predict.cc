@@ -179,7 +179,8 @@ void PredictSpreads(Plan& plan, const CostModel& costs, const PromptLoads& loads
   const SamplePrompts prompts(plan, costs, loads);
   Prediction& predicted = plan.predicted;
   const auto vary = [&](const ChipProfile& profile) {
-    return prompts.Replayed(plan, CostModel(costs.config(), profile, costs.weight_bytes_cpu()));
+    return prompts.Replayed(
+        plan, CostModel(costs.config(), profile, costs.weight_bytes_cpu(), costs.weight_format()));
   };
   double time = 0, energy = 0, cpu = 0, npu = 0;
   for (const FigureVariation& variation : VaryFigures(costs.profile())) {

@@ -6,7 +6,7 @@ namespace npumoe {
 namespace {
 
 // Besides its weights a blob file holds one header and 64 bytes, aligned to 64, per tensor
-// (coreml-format): three tensors an expert, three more with biases.
+// (coreml-format): three matrices an expert, three more tensors with biases.
 constexpr int64_t kBlobHeaderBytes = 64;
 constexpr int64_t kBlobTensorBytes = 128;
 // Chosen: the rest is for the model file, the cache and the system.
@@ -19,15 +19,20 @@ struct ExpertSize {
   int64_t tensors = 3;
 };
 
-ExpertSize RoutedSize(const ModelConfig& config) {
-  const int widest = std::max(config.hidden_size, config.moe.expert_intermediate_size);
-  return {widest, config.ExpertParameters() * 2, config.moe.expert_bias ? 6 : 3};
+// Formats other than fp16 store scales or a table beside each matrix.
+int64_t MatrixTensors(WeightFormat format) { return format == WeightFormat::kF16 ? 3 : 6; }
+
+ExpertSize RoutedSize(const CostModel& costs) {
+  const ModelConfig& config = costs.config();
+  return {std::max(config.hidden_size, config.moe.expert_intermediate_size),
+          costs.ExpertProgramBytes(0),
+          MatrixTensors(costs.weight_format()) + (config.moe.expert_bias ? 3 : 0)};
 }
 
-ExpertSize SharedSize(const ModelConfig& config) {
-  const int64_t intermediate = config.moe.shared_intermediate_size;
-  return {std::max<int64_t>(config.hidden_size, intermediate),
-          3 * config.hidden_size * intermediate * 2, 3};
+ExpertSize SharedSize(const CostModel& costs) {
+  const ModelConfig& config = costs.config();
+  return {std::max(config.hidden_size, config.moe.shared_intermediate_size),
+          costs.ExpertProgramBytes(config.moe.num_experts), MatrixTensors(costs.weight_format())};
 }
 
 int64_t CountThatFits(const ExpertSize& size, const ChipProfile& profile, GraphForm form) {
@@ -42,33 +47,37 @@ int64_t CountThatFits(const ExpertSize& size, const ChipProfile& profile, GraphF
 
 }  // namespace
 
+int64_t FfnWeightBytes(WeightFormat format, int64_t hidden, int64_t intermediate) {
+  return 2 * WeightBytes(format, intermediate, hidden) + WeightBytes(format, hidden, intermediate);
+}
+
 bool TakesForm(const ChipProfile& profile, GraphForm form) {
   const std::vector<std::string>& refused = profile.limits.refused_forms;
   return std::find(refused.begin(), refused.end(), Name(form)) == refused.end();
 }
 
-int ExpertsPerProgram(const ModelConfig& config, const ChipProfile& profile, GraphForm form) {
-  const int64_t count = CountThatFits(RoutedSize(config), profile, form);
-  return static_cast<int>(std::min<int64_t>(count, config.moe.num_experts));
+int ExpertsPerProgram(const CostModel& costs, GraphForm form) {
+  const int64_t count = CountThatFits(RoutedSize(costs), costs.profile(), form);
+  return static_cast<int>(std::min<int64_t>(count, costs.config().moe.num_experts));
 }
 
-std::optional<GraphForm> GroupForm(const ModelConfig& config, const ChipProfile& profile) {
+std::optional<GraphForm> GroupForm(const CostModel& costs) {
   for (const GraphForm form : {GraphForm::kGroupedConv, GraphForm::kDenseChains}) {
-    if (ExpertsPerProgram(config, profile, form) > 0) return form;
+    if (ExpertsPerProgram(costs, form) > 0) return form;
   }
   return std::nullopt;
 }
 
-std::optional<GraphForm> SingleForm(const ModelConfig& config, const ChipProfile& profile) {
+std::optional<GraphForm> SingleForm(const CostModel& costs) {
   for (const GraphForm form : {GraphForm::kDenseChains, GraphForm::kGroupedConv}) {
-    if (ExpertsPerProgram(config, profile, form) > 0) return form;
+    if (ExpertsPerProgram(costs, form) > 0) return form;
   }
   return std::nullopt;
 }
 
-std::optional<GraphForm> SharedForm(const ModelConfig& config, const ChipProfile& profile) {
+std::optional<GraphForm> SharedForm(const CostModel& costs) {
   for (const GraphForm form : {GraphForm::kDenseChains, GraphForm::kGroupedConv}) {
-    if (CountThatFits(SharedSize(config), profile, form) > 0) return form;
+    if (CountThatFits(SharedSize(costs), costs.profile(), form) > 0) return form;
   }
   return std::nullopt;
 }
@@ -77,8 +86,8 @@ int64_t ProgramMemoryBytes(const ChipProfile& profile) {
   return static_cast<int64_t>(kProgramShareOfMemory * profile.memory_bytes.value);
 }
 
-int64_t MaxResidentExperts(const ModelConfig& config, const ChipProfile& profile) {
-  return ProgramMemoryBytes(profile) / RoutedSize(config).bytes;
+int64_t MaxResidentExperts(const CostModel& costs) {
+  return ProgramMemoryBytes(costs.profile()) / RoutedSize(costs).bytes;
 }
 
 }  // namespace npumoe

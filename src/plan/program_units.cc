@@ -70,7 +70,7 @@ void SortByPopularity(LayerUnits& units) {
 
 LayerUnits OneExpertPerProgram(const PlanningProblem& problem, size_t layer,
                                const std::vector<int64_t>& capacities) {
-  const std::optional<GraphForm> form = SingleForm(problem.costs.config(), problem.costs.profile());
+  const std::optional<GraphForm> form = SingleForm(problem.costs);
   LayerUnits units;
   if (!form) return units;
   for (const int expert : RankedExperts(problem, layer, capacities)) {
@@ -82,12 +82,10 @@ LayerUnits OneExpertPerProgram(const PlanningProblem& problem, size_t layer,
 
 LayerUnits GroupsOfEqualCapacity(const PlanningProblem& problem, size_t layer,
                                  const std::vector<int64_t>& capacities) {
-  const ModelConfig& config = problem.costs.config();
-  const ChipProfile& profile = problem.costs.profile();
-  const std::optional<GraphForm> form = GroupForm(config, profile);
+  const std::optional<GraphForm> form = GroupForm(problem.costs);
   LayerUnits units;
   if (!form) return units;
-  const auto most = static_cast<size_t>(ExpertsPerProgram(config, profile, *form));
+  const auto most = static_cast<size_t>(ExpertsPerProgram(problem.costs, *form));
   std::map<int64_t, PlannedProgram> open;  // by capacity: the group being filled
   for (const int expert : RankedExperts(problem, layer, capacities)) {
     const int64_t capacity = capacities[static_cast<size_t>(expert)];

@@ -17,7 +17,10 @@ Replay::Replay(const Plan& plan, const CostModel& costs) : plan_(&plan), costs_(
     LayerModel model{
         moe ? static_cast<int>(next) : -1, LayerDispatch(planned, config.moe.expert_count()), {}};
     for (const PlannedProgram& program : planned.programs) {
-      model.at_capacity.push_back(costs.LaunchAtCapacity(program));
+      model.at_capacity.emplace_back();
+      for (const std::vector<int64_t>& bucket : program.Buckets()) {
+        model.at_capacity.back().push_back(costs.Launch(program, bucket, bucket));
+      }
     }
     layers_.push_back(std::move(model));
     if (moe) ++next;
@@ -119,14 +122,17 @@ class ReplayRun {
 
   LaunchCost LaunchCostOf(const Replay::LayerModel& layer, size_t program,
                           std::span<const int32_t> loads) const {
-    if (!replay_.costs_->profile().npu.cost_follows_rows) return layer.at_capacity[program];
+    const size_t bucket = layer.dispatch.BucketFor(program, loads);
+    if (!replay_.costs_->profile().npu.cost_follows_rows) {
+      return layer.at_capacity[program][bucket];
+    }
     const PlannedProgram& planned =
         replay_.plan_->layers[static_cast<size_t>(layer.moe_layer)].programs[program];
     std::vector<int64_t> rows;
     for (const PlannedExpert& expert : planned.experts) {
       rows.push_back(std::min<int64_t>(loads[static_cast<size_t>(expert.expert)], expert.capacity));
     }
-    return replay_.costs_->Launch(planned, rows);
+    return replay_.costs_->Launch(planned, planned.Buckets()[bucket], rows);
   }
 
   void Launch(const Step& step, InFlight& chunk, size_t program, const LaunchCost& cost) {

@@ -33,7 +33,7 @@ class Replay {
   struct LayerModel {
     int moe_layer = -1;  // index in plan.layers; -1: a dense layer
     LayerDispatch dispatch;
-    std::vector<LaunchCost> at_capacity;  // [programs]
+    std::vector<std::vector<LaunchCost>> at_capacity;  // [programs][buckets]
   };
 
   double CpuExpertMs(size_t expert, int64_t rows) const;

@@ -21,13 +21,15 @@ inline Prediction SamplePrediction(double scale) {
   return p;
 }
 
-// Hidden size 6, expert size 4, 8 experts and a shared one of size 10; layers 0, 2 and 3 are MoE, 3 is CPU work.
+// Hidden size 6, expert size 4, 8 experts and a shared one of size 10; layers 0, 2 and 3 are MoE, 3
+// is CPU work.
 inline Plan SamplePlan() {
   Plan plan;
   plan.strategy = Strategy::kPaper;
   plan.objective = Objective::kEnergy;
   plan.overflow = OverflowMode::kDrop;
   plan.min_npu_share = 0.1 + 0.2;  // a double with a long decimal form
+  plan.weight_format = WeightFormat::kLut6;
   plan.chunk_tokens = 512;
   plan.hidden_size = 6;
   plan.expert_intermediate_size = 4;
@@ -40,7 +42,7 @@ inline Plan SamplePlan() {
   plan.profile_name = "m2-max";
   plan.profile_hash = "profile-hash";
   plan.layers = {{0,
-                  {{GraphForm::kDenseChains, {{3, 64}, {7, 48}}},
+                  {{GraphForm::kDenseChains, {{3, 64}, {7, 48}}, {{16, 16}, {32, 48}}},
                    {GraphForm::kGroupedConv, {{1, 16}, {0, 16}}}}},
                  {2, {{GraphForm::kBatchedMatmul, {{5, 32}}}}},
                  {3, {}}};

@@ -14,7 +14,7 @@ SharedExpert PlanSharedExpert(const CostModel& costs, int64_t chunk_tokens, size
   shared.capacity = RoundUp(chunk_tokens, costs.profile().limits.capacity_quantum);
   shared.weight_bytes = costs.ExpertProgramBytes(shared.expert);
   shared.on_cpu.cpu_ms = costs.CpuExpertMs(shared.expert, chunk_tokens);
-  shared.form = SharedForm(config, costs.profile());
+  shared.form = SharedForm(costs);
   if (!shared.form) return shared;
   const LaunchCost launch = costs.LaunchAtCapacity(shared.Program());
   shared.on_npu.npu_ms = launch.total_ms();

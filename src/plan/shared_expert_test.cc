@@ -135,7 +135,7 @@ TEST(SharedExpert, StaysOnTheCpuWhereFp16CannotHoldItsActivations) {
 TEST(SharedExpert, StaysOnTheCpuWhereNoProgramCanHoldIt) {
   ModelConfig config = WithShared();
   config.moe.shared_intermediate_size = 1 << 20;
-  EXPECT_FALSE(SharedForm(config, testdata::Chip("m2-max")).has_value());
+  EXPECT_FALSE(SharedForm(CostModel(config, testdata::Chip("m2-max"), 2)).has_value());
   EXPECT_TRUE(SharedPrograms(Make(Inputs(config), Strategy::kOptimal, 0.5)).empty());
 }
 

@@ -123,7 +123,7 @@ StrategyPlan PlanByRule(const PlanningProblem& problem, Strategy strategy) {
         "programs in a process and {} experts in memory",
         units.taken.size(), static_cast<int64_t>(units.taken.size()) + units.left_out,
         problem.costs.profile().name, problem.costs.profile().limits.max_programs,
-        MaxResidentExperts(problem.costs.config(), problem.costs.profile())));
+        MaxResidentExperts(problem.costs)));
   }
   return plan;
 }
