@@ -22,11 +22,18 @@ constexpr size_t kMaxTextBytes = kMaxNormalizedBytes;
 
 // Added tokens as their contents are looked for and decoded: normalized where the flag says so.
 Result<std::vector<AddedToken>> NormalizeContents(const TokenizerSpec& spec,
-                                                  const NormalizerPipeline& normalizer) {
+                                                  const NormalizerPipeline& normalizer,
+                                                  const std::string& name) {
   std::vector<AddedToken> tokens = spec.added_tokens;
   for (AddedToken& token : tokens) {
     if (!token.normalized || token.content.empty()) continue;
     NPUMOE_ASSIGN_OR_RETURN(ControlledText normalized, normalizer.Run({token.content, {}}));
+    if (normalized.text.size() > kMaxAddedTokenBytes) {
+      return InvalidInput(name + ": field 'added_tokens': '" + token.content + "' has " +
+                          std::to_string(normalized.text.size()) +
+                          " bytes when it is normalized, allowed are " +
+                          std::to_string(kMaxAddedTokenBytes));
+    }
     token.content = std::move(normalized.text);
   }
   return tokens;
@@ -201,8 +208,9 @@ Result<std::shared_ptr<const Tokenizer>> Tokenizer::FromGguf(const GgufVocabular
 Result<std::shared_ptr<const Tokenizer>> Tokenizer::FromSpec(const TokenizerSpec& spec,
                                                              const std::string& name,
                                                              std::string hash) {
-  NormalizerPipeline normalizer(spec.normalizers);
-  NPUMOE_ASSIGN_OR_RETURN(const std::vector<AddedToken> added, NormalizeContents(spec, normalizer));
+  NormalizerPipeline normalizer(spec.normalizers, name);
+  NPUMOE_ASSIGN_OR_RETURN(const std::vector<AddedToken> added,
+                          NormalizeContents(spec, normalizer, name));
   std::vector<std::string> decoded_contents;
   for (const AddedToken& token : added) decoded_contents.push_back(token.content);
   NPUMOE_ASSIGN_OR_RETURN(Vocabulary vocabulary, Vocabulary::Build(spec, decoded_contents, name));

@@ -20,13 +20,10 @@ enum class DecoderPart { kReplace, kByteFallback, kFuse, kStrip };
 Status ReadStripDecoder(const JsonObject& step, DecoderSpec* decoder) {
   // More would have to be held back by a stream for ever.
   constexpr int64_t kMaxStripped = 16;
-  NPUMOE_ASSIGN_OR_RETURN(decoder->strip_content, InsertedText(step, "content"));
+  NPUMOE_ASSIGN_OR_RETURN(decoder->strip_content, OneCharacter(step, "content"));
   NPUMOE_ASSIGN_OR_RETURN(const int64_t start, step.Int("start", 0, kMaxStripped, 0));
   NPUMOE_ASSIGN_OR_RETURN(const int64_t stop, step.Int("stop", 0, kMaxStripped, 0));
   if (stop != 0) return RefuseField(step, "stop", std::to_string(stop), "0");
-  if (decoder->strip_content.empty()) {
-    return step.FieldError("content", "one character is needed");
-  }
   decoder->strip_start = static_cast<int>(start);
   return OkStatus();
 }
@@ -60,6 +57,9 @@ Status ReadDecoderStep(const JsonObject& step, DecoderPart* part, DecoderSpec* d
 
 // --- post-processor ---------------------------------------------------------------------------
 
+// Most special tokens on one side of a text, chosen: published tokenizers have one.
+constexpr size_t kMaxFrameIds = 16;
+
 // The ids of `special_tokens`[name].
 Result<std::vector<int32_t>> IdsOfSpecial(const JsonObject& processor, const std::string& name) {
   NPUMOE_ASSIGN_OR_RETURN(const JsonObject all, processor.Object("special_tokens"));
@@ -84,6 +84,10 @@ Status ReadTemplate(const JsonObject& processor, TokenizerSpec* spec) {
     NPUMOE_ASSIGN_OR_RETURN(const std::string name, token.String("id"));
     NPUMOE_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, IdsOfSpecial(processor, name));
     std::vector<int32_t>& side = is_behind ? spec->suffix_ids : spec->prefix_ids;
+    if (side.size() + ids.size() > kMaxFrameIds) {
+      return RefuseField(processor, "single", "so many special tokens",
+                         "up to " + std::to_string(kMaxFrameIds) + " before and behind the text");
+    }
     side.insert(side.end(), ids.begin(), ids.end());
   }
   if (!is_behind) return RefuseField(processor, "single", "a template without the text", "with it");

@@ -49,6 +49,75 @@ TEST(HostileTokenizer, TheUnchangedOneLoadsAndEncodes) {
             (std::vector<int32_t>{5, 4, 6, 3}));
 }
 
+Json Repeated(const Json& step, size_t count) {
+  return {{"type", "Sequence"},
+          {"normalizers", std::vector<Json>(count, step)},
+          {"pretokenizers", std::vector<Json>(count, step)},
+          {"processors", std::vector<Json>(count, step)}};
+}
+
+const Json kGrowing = {{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", "aa"}};
+
+TEST(HostileTokenizer, RefusesMoreStepsThanAnyPipelineNeeds) {
+  ExpectError(LoadChanged([](Json& json) { json["normalizer"] = Repeated(kGrowing, 40); }),
+              StatusCode::kInvalidInput, {"'normalizers'", "40 steps", "32"});
+  const Json split = {{"type", "Digits"}, {"individual_digits", true}};
+  ExpectError(LoadChanged([&](Json& json) { json["pre_tokenizer"] = Repeated(split, 33); }),
+              StatusCode::kInvalidInput, {"'pretokenizers'", "33 steps", "32"});
+}
+
+// Forty doublings made a terabyte of one letter, or of an added token.
+TEST(HostileTokenizer, BlamesANormalizerThatGrowsTexts) {
+  Json json = SmallTokenizer();
+  json["normalizer"] = Repeated(kGrowing, 32);
+  const auto tokenizer = Tokenizer::FromJson(json.dump(), "small.json");
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status().message();
+  ExpectError((*tokenizer)->Encode("abc", SpecialTokens::kAsText).status(),
+              StatusCode::kInvalidInput, {"'normalizer'", "a text of 3"});
+  EXPECT_TRUE((*tokenizer)->Encode("bcd", SpecialTokens::kAsText).ok());
+  json["added_tokens"].push_back({{"id", 7}, {"content", "<a>"}, {"normalized", true}});
+  ExpectError(Tokenizer::FromJson(json.dump(), "small.json").status(), StatusCode::kInvalidInput,
+              {"'normalizer'"});
+}
+
+TEST(HostileTokenizer, RefusesAddedTokensThatNormalizeToMoreThanIsAllowed) {
+  ExpectError(LoadChanged([](Json& json) {
+                json["normalizer"] = Repeated(kGrowing, 2);
+                json["added_tokens"].push_back(
+                    {{"id", 7}, {"content", std::string(1000, 'a')}, {"normalized", true}});
+              }),
+              StatusCode::kInvalidInput, {"'added_tokens'", "4000 bytes", "1024"});
+}
+
+TEST(HostileTokenizer, RefusesLongTextsInSteps) {
+  const std::string longer(65, 'a');
+  for (const Json& step :
+       {Json{{"type", "Prepend"}, {"prepend", longer}},
+        Json{{"type", "Replace"}, {"pattern", {{"String", longer}}}, {"content", ""}},
+        Json{{"type", "Replace"}, {"pattern", {{"String", "b"}}}, {"content", longer}}}) {
+    ExpectError(LoadChanged([&](Json& json) { json["normalizer"] = step; }),
+                StatusCode::kInvalidInput, {"at most 64 bytes"});
+  }
+  for (const std::string replacement : {"", "ab", "\u2581\u2581"}) {
+    ExpectError(LoadChanged([&](Json& json) {
+                  json["pre_tokenizer"] = {{"type", "Metaspace"}, {"replacement", replacement}};
+                }),
+                StatusCode::kInvalidInput, {"'replacement'", "one character"});
+  }
+}
+
+// A short file could ask for billions.
+TEST(HostileTokenizer, RefusesManySpecialTokensAroundATextBeforeItCollectsThem) {
+  ExpectError(LoadChanged([](Json& json) {
+                const Json special = {{"SpecialToken", {{"id", "x"}, {"type_id", 0}}}};
+                json["post_processor"] = {
+                    {"type", "TemplateProcessing"},
+                    {"single", std::vector<Json>(2000, special)},
+                    {"special_tokens", {{"x", {{"id", "x"}, {"ids", std::vector<int>(2000, 1)}}}}}};
+              }),
+              StatusCode::kUnsupported, {"'single'", "16"});
+}
+
 TEST(HostileTokenizer, RefusesEveryTruncation) {
   const std::string text = SmallTokenizer().dump();
   for (size_t length = 0; length < text.size(); ++length) {

@@ -16,12 +16,15 @@ Status RefuseField(const JsonObject& object, const std::string& field, const std
 
 Result<std::string> StepType(const JsonObject& step);
 
-// Calls `read` with every step of a "Sequence", or with the one step that stands alone.
+// Calls `read` with every step of a "Sequence", or with the one step that stands alone. Fails for
+// more steps than any pipeline needs.
 Status ForEachStep(const JsonObject& object, const std::string& list_field,
                    const std::function<Status(const JsonObject&)>& read);
 
 // A text that the step puts into others; its length is limited.
 Result<std::string> InsertedText(const JsonObject& step, const std::string& field);
+// A text of exactly one character.
+Result<std::string> OneCharacter(const JsonObject& step, const std::string& field);
 
 // {"type": "Replace", "pattern": {"String": " "}, "content": "_"}, a normalizer and a decoder.
 Result<ReplaceNormalizer> ReadReplaceStep(const JsonObject& step);

@@ -77,6 +77,13 @@ struct LargestSize {
   size_t operator()(const StripNormalizer&) const { return text.size(); }
 };
 
+size_t MostBytes(size_t input_bytes) { return kMaxGrowth * input_bytes + kMaxPrependedBytes; }
+
+bool IsUnicodeForm(const NormalizerStep& step) {
+  return std::holds_alternative<NfcNormalizer>(step) ||
+         std::holds_alternative<NfkcNormalizer>(step);
+}
+
 struct RunStep {
   ControlledText input;
   ControlledText operator()(const NfcNormalizer&) { return ChangeParts(input, Nfc); }
@@ -101,15 +108,28 @@ bool NormalizerPipeline::MayChange(std::string_view text) const {
       steps_, [&](const NormalizerStep& step) { return std::visit(MayStepChange{text}, step); });
 }
 
+Status NormalizerPipeline::GrewTooMuch(size_t input_bytes, size_t bytes) const {
+  return InvalidInput(name_ + ": field 'normalizer': it makes " + std::to_string(bytes) +
+                      " bytes of a text of " + std::to_string(input_bytes) + ", allowed are " +
+                      std::to_string(MostBytes(input_bytes)) +
+                      "; use the tokenizer that the model was published with");
+}
+
 Result<ControlledText> NormalizerPipeline::Run(ControlledText text) const {
+  const size_t input_bytes = text.text.size();
+  const size_t most = MostBytes(input_bytes);
   for (const NormalizerStep& step : steps_) {
     if (!std::visit(MayStepChange{text.text}, step)) continue;
-    if (std::visit(LargestSize{text.text}, step) > kMaxNormalizedBytes) {
-      return ResourceExhausted("the text has " + std::to_string(text.text.size()) +
+    const size_t largest = std::visit(LargestSize{text.text}, step);
+    if (largest > kMaxNormalizedBytes) {
+      return ResourceExhausted("the text has " + std::to_string(input_bytes) +
                                " bytes, and more than " + std::to_string(kMaxNormalizedBytes) +
                                " when it is normalized; shorten it");
     }
+    // Of the Unicode forms only the worst case is known beforehand, which hardly a text is.
+    if (largest > most && !IsUnicodeForm(step)) return GrewTooMuch(input_bytes, largest);
     text = std::visit(RunStep{std::move(text)}, step);
+    if (text.text.size() > most) return GrewTooMuch(input_bytes, text.text.size());
   }
   return text;
 }

@@ -77,7 +77,8 @@ TEST(Normalizer, NfkcReplacesCompatibilityCharacters) {
 // Ranges of control text stay around the same characters, whatever becomes of them.
 TEST(NormalizerPipeline, KeepsTheRangesOfControlText) {
   const NormalizerPipeline pipeline(
-      {StripNormalizer{}, PrependNormalizer{"__"}, ReplaceNormalizer{" ", "--"}, NfcNormalizer{}});
+      {StripNormalizer{}, PrependNormalizer{"__"}, ReplaceNormalizer{" ", "--"}, NfcNormalizer{}},
+      "test");
   //                         0123456789
   const auto result = pipeline.Run({"  a <x> b ", {{4, 7}, {9, 10}}});
   ASSERT_TRUE(result.ok());
@@ -88,11 +89,41 @@ TEST(NormalizerPipeline, KeepsTheRangesOfControlText) {
   EXPECT_EQ(result->control[1].begin, result->control[1].end);  // its space was stripped
 }
 
-TEST(NormalizerPipeline, RefusesToGrowATextWithoutBound) {
-  const std::vector<NormalizerStep> steps(4, ReplaceNormalizer{"a", std::string(256, 'a')});
-  const auto result = NormalizerPipeline(steps).Run({std::string(1000, 'a'), {}});
-  ASSERT_FALSE(result.ok());
+TEST(NormalizerPipeline, BlamesTheTokenizerThatGrowsATextWithoutBound) {
+  const std::vector<std::vector<NormalizerStep>> pipelines = {
+      std::vector<NormalizerStep>(40, ReplaceNormalizer{"a", "aa"}),
+      std::vector<NormalizerStep>(2, ReplaceNormalizer{"a", std::string(64, 'a')}),
+      std::vector<NormalizerStep>(32, PrependNormalizer{std::string(64, 'a')})};
+  for (const auto& steps : pipelines) {
+    const NormalizerPipeline pipeline(steps, "file.json");
+    for (const size_t bytes : {size_t{1}, size_t{20}}) {
+      const auto result = pipeline.Run({std::string(bytes, 'a'), {}});
+      ASSERT_FALSE(result.ok());
+      EXPECT_EQ(result.status().code(), StatusCode::kInvalidInput);
+      EXPECT_EQ(result.status().message().rfind("file.json: field 'normalizer'", 0), 0u)
+          << result.status().message();
+    }
+  }
+}
+
+TEST(NormalizerPipeline, RefusesMoreTextThanPositionsCanCount) {
+  const NormalizerPipeline pipeline({ReplaceNormalizer{"a", std::string(30, 'b')}}, "file.json");
+  const auto result = pipeline.Run({std::string(size_t{36} << 20, 'a'), {}});
   EXPECT_EQ(result.status().code(), StatusCode::kResourceExhausted);
+}
+
+// U+FDFA, eighteen characters in NFKC with three spaces among them, grows more than any other.
+TEST(NormalizerPipeline, AllowsTheGrowthOfPublishedTokenizersForEveryText) {
+  const NormalizerPipeline pipeline(
+      {NfkcNormalizer{}, PrependNormalizer{kVisibleSpace}, ReplaceNormalizer{" ", kVisibleSpace},
+       NfkcNormalizer{}, NfcNormalizer{}},
+      "file.json");
+  for (const std::string character : {"\uFDFA", " ", "\u1E9B\u0323", "a"}) {
+    std::string text = character;
+    for (int i = 0; i < 10; ++i) text += text;
+    EXPECT_TRUE(pipeline.Run({text, {}}).ok());
+    EXPECT_TRUE(pipeline.Run({character, {}}).ok());
+  }
 }
 
 TEST(Normalizer, SkipsTextThatCannotChange) {

@@ -59,10 +59,7 @@ Result<PreTokenizerStep> ReadDigits(const JsonObject& step) {
 // Older files have `add_prefix_space` instead of `prepend_scheme`, and no `split`.
 Result<PreTokenizerStep> ReadMetaspace(const JsonObject& step) {
   MetaspaceStep metaspace;
-  NPUMOE_ASSIGN_OR_RETURN(metaspace.replacement, InsertedText(step, "replacement"));
-  if (metaspace.replacement.empty()) {
-    return step.FieldError("replacement", "one character is needed");
-  }
+  NPUMOE_ASSIGN_OR_RETURN(metaspace.replacement, OneCharacter(step, "replacement"));
   NPUMOE_ASSIGN_OR_RETURN(const bool adds_space, step.Bool("add_prefix_space", true));
   NPUMOE_ASSIGN_OR_RETURN(const std::string scheme,
                           step.String("prepend_scheme", adds_space ? "always" : "never"));
