@@ -28,7 +28,12 @@ int CreateTemporary(const std::filesystem::path& path, std::filesystem::path& na
 Status WriteError(const std::filesystem::path& path, int error_number) {
   const std::string what =
       path.string() + ": cannot be written: " + std::generic_category().message(error_number);
-  if (error_number == ENOSPC || error_number == EDQUOT || error_number == EFBIG) {
+  if (error_number == EFBIG) {
+    return ResourceExhausted(what +
+                             "; raise the limit on file sizes (ulimit -f), or choose a file "
+                             "system that takes larger ones");
+  }
+  if (error_number == ENOSPC || error_number == EDQUOT) {
     return ResourceExhausted(what + "; free some space or choose another folder");
   }
   return IoError(what);

@@ -3,11 +3,13 @@
 
 #include <CLI/CLI.hpp>
 #include <cctype>
+#include <csignal>
 #include <cstdio>
 #include <set>
 #include <string>
 
 #include "cli/command.h"
+#include "cli/interrupt.h"
 #include "cli/version.h"
 
 namespace npumoe::cli {
@@ -15,7 +17,7 @@ namespace {
 
 constexpr int kExitError = 1;
 constexpr int kExitUsage = 2;
-constexpr int kExitInterrupted = 130;  // as shells report a process that SIGINT ended
+constexpr int kExitSignal = 128;  // plus the signal's number, as shells report what one ended
 
 // What a command reads and writes is named on the command line only: a variable left over in the
 // environment must not compete with it.
@@ -24,7 +26,7 @@ bool IsSetting(const std::string& name) {
       "help",           "model",    "prompt", "file",  "ids-file", "data",     "text",
       "jsonl",          "path",     "out",    "merge", "package",  "function", "inputs",
       "calibration",    "frontier", "replay", "json",  "plan",     "explain",  "routing",
-      "replay-routing", "type",     "force"};
+      "replay-routing", "type",     "force",  "requantize"};
   return not_settings.count(name) == 0;
 }
 
@@ -63,7 +65,9 @@ bool KnowsCommand(const CLI::App& app, const std::string& word) {
 
 int ExitCodeOf(const Status& status) {
   if (status.code() == StatusCode::kUsage) return kExitUsage;
-  if (status.code() == StatusCode::kCancelled) return kExitInterrupted;
+  if (status.code() == StatusCode::kCancelled) {
+    return kExitSignal + (InterruptGuard::Interrupted() ? InterruptGuard::Signal() : SIGINT);
+  }
   return kExitError;
 }
 
@@ -114,6 +118,8 @@ int Main(int argc, char** argv) {
 }  // namespace npumoe::cli
 
 int main(int argc, char** argv) {
+  // Where a limit on file sizes is reached, writing fails with an error that names the file.
+  std::signal(SIGXFSZ, SIG_IGN);
   try {
     return npumoe::cli::Main(argc, argv);
   } catch (const std::bad_alloc&) {
