@@ -70,7 +70,7 @@ Status TokenizeOne(const Tokenizer& tokenizer, const Options& options) {
 
 // A folder's, a file's of its own, or a GGUF's (with or without a model in it).
 Result<std::shared_ptr<const Tokenizer>> LoadTokenizer(const std::string& path) {
-  const std::filesystem::path gguf = GgufOf(path);
+  NPUMOE_ASSIGN_OR_RETURN(const std::filesystem::path gguf, GgufOf(path));
   if (gguf.empty()) return Tokenizer::Load(path);
   NPUMOE_ASSIGN_OR_RETURN(const GgufFile file, GgufFile::Open(gguf));
   NPUMOE_ASSIGN_OR_RETURN(auto tokenizer, LoadGgufTokenizer(file.metadata()));

@@ -77,6 +77,7 @@ Result<ConvertSource> OpenFolder(const std::filesystem::path& path) {
   const std::filesystem::path config_path = path / "config.json";
   NPUMOE_ASSIGN_OR_RETURN(const Json config_json, ReadJsonFile(config_path));
   NPUMOE_ASSIGN_OR_RETURN(source.config, ParseModelConfig(config_json, config_path.string()));
+  for (const auto& [field, value] : config_json.items()) source.config_fields.push_back(field);
   NPUMOE_ASSIGN_OR_RETURN(source.generation_json,
                           ReadGenerationText(path, config_json, source.config.vocab_size));
   NPUMOE_ASSIGN_OR_RETURN(source.tokenizer_json,
@@ -140,7 +141,8 @@ Result<ConvertSource> OpenGguf(const std::filesystem::path& path) {
 }  // namespace
 
 Result<ConvertSource> OpenConvertSource(const std::filesystem::path& path) {
-  if (const std::filesystem::path gguf = GgufOf(path); !gguf.empty()) return OpenGguf(gguf);
+  NPUMOE_ASSIGN_OR_RETURN(const std::filesystem::path gguf, GgufOf(path));
+  if (!gguf.empty()) return OpenGguf(gguf);
   std::error_code ignored;  // a path that cannot be examined fails below, with its reason
   if (!std::filesystem::exists(path, ignored)) {
     return NotFound(path.string() + ": does not exist; give the folder of a model or a GGUF file");

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "model/config.h"
@@ -24,11 +25,13 @@ struct ConvertSource {
   std::string tokenizer_config_json;       // empty: none
   std::string chat_template;               // its source; empty: none
   std::string generation_json;             // empty: none
+  std::vector<std::string> config_fields;  // the names in a folder's config.json
   const GgufMetadata* metadata = nullptr;  // of a GGUF; null: a folder
   // A tensor by its role, layer and expert (its name and shape are filled in); none: the model
   // lacks it and may.
   std::function<Result<std::optional<FoundTensor>>(ExpectedTensor)> find;
-  // After all were found: fails for tensors that nobody asked for.
+  // After at least one expert of each stacked tensor, and all others, were found: fails for tensors
+  // that nobody asked for.
   std::function<Status()> refuse_left_over;
   std::shared_ptr<const void> storage;  // of everything above
 };

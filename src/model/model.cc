@@ -68,7 +68,8 @@ double BytesPerWeight(const Model& model) {
 }
 
 Result<std::shared_ptr<const Model>> LoadModel(const std::filesystem::path& path) {
-  if (const std::filesystem::path gguf = GgufOf(path); !gguf.empty()) return LoadGgufModel(gguf);
+  NPUMOE_ASSIGN_OR_RETURN(const std::filesystem::path gguf, GgufOf(path));
+  if (!gguf.empty()) return LoadGgufModel(gguf);
   NPUMOE_RETURN_IF_ERROR(CheckFolder(path));
   const std::filesystem::path config_path = path / "config.json";
   NPUMOE_ASSIGN_OR_RETURN(const Json config_json, ReadJsonFile(config_path));

@@ -29,7 +29,7 @@ Result<int> ReadVocabulary(const ArchitectureKeys& keys, const Tensors& tensors)
   const auto found = tensors.find(name);
   const std::string where = keys.metadata().name() + ": tensor '" + name + "'";
   if (found == tensors.end()) {
-    return NotFound(where + " is missing; the file holds no model (a vocabulary only?)");
+    return NotFound(where + " is missing, and every model has one; download the file again");
   }
   const Shape& shape = found->second.shape;
   if (shape.rank() != 2 || shape[0] > kMaxModelVocabulary) {
@@ -231,6 +231,11 @@ Status ReadAttentionKeys(const ArchitectureKeys& keys, const Tensors& tensors,
 }  // namespace
 
 Result<ModelConfig> ConfigFromGguf(const GgufMetadata& metadata, const Tensors& tensors) {
+  if (tensors.empty()) {
+    return NotFound(metadata.name() +
+                    ": holds no tensors, so there is no model in it (a vocabulary only?); show and "
+                    "tokenize take such files, other commands need one with weights");
+  }
   NPUMOE_ASSIGN_OR_RETURN(const std::string name, metadata.String("general.architecture"));
   const GgufArchitecture* architecture = FindGgufArchitecture(name);
   if (architecture == nullptr) {

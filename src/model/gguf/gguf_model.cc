@@ -16,8 +16,6 @@
 namespace npumoe {
 namespace {
 
-constexpr std::string_view kExtension = ".gguf";
-
 // The ids that ggml's keys put before and behind texts, and their spellings.
 void TakeTextEnds(const GgufVocabulary& vocabulary, TokenizerSpec& spec) {
   const auto spelling = [&](const std::optional<int32_t>& id) {
@@ -66,25 +64,6 @@ Status LoadTokenizer(const GgufMetadata& metadata, Model& model) {
 }
 
 }  // namespace
-
-bool IsGgufPath(const std::filesystem::path& path) { return path.extension() == kExtension; }
-
-std::filesystem::path GgufOf(const std::filesystem::path& path) {
-  std::error_code ignored;  // a path that cannot be examined fails later, with its reason
-  if (!std::filesystem::is_directory(path, ignored)) {
-    return IsGgufPath(path) ? path : std::filesystem::path();
-  }
-  if (std::filesystem::exists(path / "config.json", ignored)) return {};
-  std::vector<std::filesystem::path> found;
-  for (const auto& entry : std::filesystem::directory_iterator(path, ignored)) {
-    const std::string name = entry.path().filename().string();
-    const size_t part = name.rfind("-of-");
-    const bool is_later_part =
-        part != name.npos && part >= 6 && name.substr(part - 6, 6) != "-00001";
-    if (IsGgufPath(entry.path()) && !is_later_part) found.push_back(entry.path());
-  }
-  return found.size() == 1 ? found.front() : std::filesystem::path();
-}
 
 Result<std::shared_ptr<const Tokenizer>> LoadGgufTokenizer(const GgufMetadata& metadata) {
   NPUMOE_ASSIGN_OR_RETURN(const std::optional<GgufVocabulary> vocabulary,

@@ -16,10 +16,12 @@ inline constexpr const char* kGgufGenerationKey = "npumoe.generation_config";
 inline constexpr const char* kGgufTokenizerJsonKey = "tokenizer.huggingface.json";
 inline constexpr const char* kGgufChatTemplateKey = "tokenizer.chat_template";
 
+// Whether the name ends in .gguf, in either case.
 bool IsGgufPath(const std::filesystem::path& path);
 // `path` itself where it is a GGUF; of a folder without config.json the only GGUF (or the first
-// part of the only split one); an empty path otherwise.
-std::filesystem::path GgufOf(const std::filesystem::path& path);
+// part of the only split one); an empty path where there is none. Fails for a folder with several,
+// and for one with parts of a split that lacks the first.
+Result<std::filesystem::path> GgufOf(const std::filesystem::path& path);
 
 Result<std::shared_ptr<const Model>> LoadGgufModel(const std::filesystem::path& path);
 

@@ -38,8 +38,12 @@ Result<std::string> Stem(const std::filesystem::path& path, const GgufMetadata& 
     const std::string own = PartSuffix(number + 1, count);
     const std::string stem =
         file.ends_with(own) ? file.substr(0, file.size() - own.size()) : "NAME";
+    std::error_code ignored;  // what cannot be examined counts as absent
+    const bool is_there =
+        stem != "NAME" && std::filesystem::exists(path.parent_path() / (stem + first), ignored);
     return InvalidInput(path.string() + ": is part " + std::to_string(number + 1) + " of " +
-                        std::to_string(count) + "; give the first one, " + stem + first);
+                        std::to_string(count) + "; give the first one, " + stem + first +
+                        (is_there ? "" : ", which is not beside it (all parts are needed)"));
   }
   if (file.ends_with(first)) return file.substr(0, file.size() - first.size());
   return InvalidInput(path.string() + ": is the first of " + std::to_string(count) +

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "model/gguf/gguf_model.h"
 #include "model/gguf/test_gguf.h"
 #include "model/test_folder.h"
 
@@ -48,6 +49,35 @@ TEST(GgufModelFile, NamesTheFirstPartWhenALaterOneIsOpened) {
   WritePart(folder, "m-00001-of-00002.gguf", {0}, "a");
   const auto second = WritePart(folder, "m-00002-of-00002.gguf", {1}, "b");
   ExpectSays(ErrorOf(second), "give the first one, m-00001-of-00002.gguf");
+}
+
+TEST(GgufModelFile, SaysThatTheFirstPartIsNotThereEither) {
+  const TestFolder folder;
+  const auto second = WritePart(folder, "m-00002-of-00002.gguf", {1}, "b");
+  ExpectSays(ErrorOf(second), "m-00001-of-00002.gguf, which is not beside it");
+}
+
+TEST(GgufOf, TakesTheOnlyModelOfAFolderInEitherCase) {
+  const TestFolder folder;
+  EXPECT_EQ(*GgufOf(folder.path()), "");
+  const auto only = WritePart(folder, "m.GGUF", {0}, "a");
+  EXPECT_EQ(*GgufOf(only), only);
+  EXPECT_EQ(*GgufOf(folder.path()), only);
+}
+
+TEST(GgufOf, NamesTheModelsOfAFolderThatHasSeveral) {
+  const TestFolder folder;
+  WritePart(folder, "b.gguf", {0}, "a");
+  WritePart(folder, "a.gguf", {0}, "a");
+  ExpectSays(GgufOf(folder.path()).status().message(), "holds 2 GGUF models ('a.gguf', 'b.gguf')");
+}
+
+TEST(GgufOf, NamesTheFirstPartThatAFolderLacks) {
+  const TestFolder folder;
+  WritePart(folder, "m-00002-of-00003.gguf", {1, 3, 3}, "b");
+  WritePart(folder, "m-00003-of-00003.gguf", {2, 3, 3}, "c");
+  ExpectSays(GgufOf(folder.path()).status().message(),
+             "but not its first part, 'm-00001-of-00003.gguf'");
 }
 
 TEST(GgufModelFile, RefusesAFirstPartWhoseNameDoesNotTellTheOthers) {
