@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -122,16 +123,34 @@ def test_never_replaces_another_part_of_the_split_that_it_reads(program, golden_
     assert second.read_text() == "a part"
 
 
-def test_an_interrupt_leaves_nothing_behind(program, tmp_path):
-    out = tmp_path / "m.gguf"
-    with subprocess.Popen([str(program), "convert", str(DEMO), str(out), "--type", "q4_k"],
+@pytest.mark.parametrize("out", ["m.gguf", "folder"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_nothing_behind(npumoe, program, tmp_path, number, out):
+    npumoe("convert", DEMO, tmp_path / "source.gguf", "--type", "q4_k")
+    arguments = ([DEMO, tmp_path / out, "--type", "q4_k"] if out == "m.gguf" else
+                 [tmp_path / "source.gguf", tmp_path / out, "--type", "f32"])
+    with subprocess.Popen([str(program), "convert", *map(str, arguments)],
                           stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        while not list(tmp_path.iterdir()) and process.poll() is None:
+        while len(list(tmp_path.iterdir())) == 1 and process.poll() is None:
             pass
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         message = process.communicate(timeout=60)[1]
-    assert process.returncode == 130, message
+    assert process.returncode == 128 + number, message
     assert "interrupted" in message
+    assert [p.name for p in tmp_path.iterdir()] == ["source.gguf"]
+
+
+@pytest.mark.parametrize("out", ["m.gguf", "folder"])
+def test_a_limit_on_file_sizes_leaves_nothing_behind(program, tmp_path, out):
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    done = subprocess.run([str(program), "convert", str(DEMO), str(tmp_path / out)],
+                          capture_output=True, text=True, timeout=600, check=False,
+                          preexec_fn=limit)
+    assert done.returncode == 1, done.stderr
+    assert f"{tmp_path / out}" in done.stderr and "ulimit -f" in done.stderr
+    assert f".{out}." not in done.stderr and ".tmp" not in done.stderr
     assert not list(tmp_path.iterdir())
 
 
@@ -147,6 +166,80 @@ def test_leaves_nothing_behind_when_it_fails(program, golden_folder, tmp_path):
     message = fails(program, "convert", model, tmp_path / "m.gguf", "--type", "f16")
     assert "blk.2.ffn_down_exps.weight" in message and "bf16" in message
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+def test_messages_name_the_output_and_no_temporary(program, golden_folder, tmp_path):
+    """A number that F16 cannot hold, a parent that is not there, a file for a parent."""
+    golden = golden_folder("qwen3-moe")
+    message = fails(program, "convert", golden, tmp_path / "a" / "b" / "m.gguf")
+    assert f"mkdir -p {tmp_path / 'a' / 'b'}" in message
+    assert f"mkdir -p {tmp_path / 'a'}" in fails(program, "convert", golden, tmp_path / "a" / "b")
+    (tmp_path / "file").write_text("")
+    assert "is a file" in fails(program, "convert", golden, tmp_path / "file" / "m.gguf")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("name", ["m.safetensors", "m.gguv", "m.bin", "m.json", "m.GGML"])
+def test_refuses_outputs_that_look_like_other_files(program, golden_folder, tmp_path, name):
+    message = fails(program, "convert", golden_folder("qwen3-moe"), tmp_path / name)
+    assert "NAME.gguf" in message and f"{name}/" in message
+    assert not list(tmp_path.iterdir())
+
+
+def test_takes_gguf_in_capitals_and_folders_with_any_name(npumoe, golden_folder, tmp_path):
+    golden = golden_folder("qwen3-moe")
+    npumoe("convert", golden, tmp_path / "M.GGUF")
+    assert (tmp_path / "M.GGUF").read_bytes()[:4] == b"GGUF"
+    assert json.loads(npumoe("show", tmp_path / "M.GGUF", "--json"))["family"] == "qwen3_moe"
+    for name in ("v1.5", "Qwen3-30B-A3B", "m.safetensors/"):
+        npumoe("convert", golden, f"{tmp_path}/{name}")
+        assert (tmp_path / name / "model.safetensors").is_file()
+
+
+def test_a_tensor_too_many_is_found_before_anything_is_written(program, golden_folder, tmp_path):
+    golden = golden_folder("olmoe")
+    tensors = load_file(golden / "model.safetensors")
+    tensors["model.layers.0.mlp.experts.99.up_proj.weight"] = np.zeros((40, 64), np.float32)
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_bytes((golden / "config.json").read_bytes())
+    save_file(tensors, model / "model.safetensors", metadata={"format": "pt"})
+    for out in ("m.gguf", "folder"):
+        done = subprocess.run([str(program), "convert", str(model), str(tmp_path / out)],
+                              capture_output=True, text=True, check=False,
+                              preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1, 1)))
+        assert "experts.99.up_proj" in done.stderr, done.stderr
+
+
+def test_remarks_go_to_stderr_and_the_result_to_stdout(program, golden_folder, tmp_path):
+    golden = golden_folder("olmoe")
+    done = subprocess.run([str(program), "convert", str(golden), str(tmp_path / "m.gguf"),
+                           "--type", "q4_k"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("wrote ") and done.stdout.count("\n") == 1
+    assert "fallback: experts down (" in done.stderr
+    assert "note: the model has no tokenizer" in done.stderr
+    assert "lossy: " in done.stderr
+
+
+def test_lists_fields_that_the_other_form_cannot_hold(npumoe, tmp_path):
+    model = tmp_path / "model"
+    model.mkdir()
+    for file in ("model.safetensors", "tokenizer.json"):
+        (model / file).symlink_to(DEMO / file)
+    config = json.loads((DEMO / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "initializer_range": 0.02}))
+    tokenizer = json.loads((DEMO / "tokenizer_config.json").read_text())
+    (model / "tokenizer_config.json").write_text(
+        json.dumps({**tokenizer, "model_max_length": 1024, "clean_up_tokenization_spaces": False}))
+    report = json.loads(npumoe("convert", model, tmp_path / "m.gguf", "--json"))
+    assert any("config.json" in n and "initializer_range" in n for n in report["notes"])
+    assert any("tokenizer_config.json" in n and "model_max_length" in n for n in report["notes"])
+    copy_with_package(tmp_path / "m.gguf", tmp_path / "more.gguf",
+                      change=lambda writer, name, tensor: name == "token_embd.weight" and
+                      writer.add_string("general.license", "mit"))
+    report = json.loads(npumoe("convert", tmp_path / "more.gguf", tmp_path / "back", "--json"))
+    assert any("general.license" in note for note in report["notes"])
+    assert not any("general.name" in note for note in report["notes"])
 
 
 def test_metadata_that_contradicts_the_tensors_is_an_error(npumoe, program, golden_folder, tmp_path):
@@ -175,6 +268,39 @@ def test_a_missing_part_is_named(npumoe, program, golden_folder, tmp_path):
     parts = sorted(tmp_path.glob("part-*.gguf"))
     parts[1].unlink()
     assert parts[1].name in fails(program, "show", parts[0])
+
+
+def test_a_later_part_alone_is_named(npumoe, program, golden_folder, tmp_path):
+    npumoe("convert", golden_folder("qwen3-moe"), tmp_path / "whole.gguf")
+    copy_with_package(tmp_path / "whole.gguf", tmp_path / "part.gguf", max_tensors=20)
+    parts = sorted(tmp_path.glob("part-*.gguf"))
+    (tmp_path / "whole.gguf").unlink()
+    assert "give the first one, " + parts[0].name in fails(program, "show", parts[1])
+    parts[0].unlink()
+    assert "is not beside it" in fails(program, "show", parts[1])
+    message = fails(program, "show", tmp_path)
+    assert f"but not its first part, '{parts[0].name}'" in message
+
+
+def test_a_folder_with_two_ggufs_names_them(npumoe, program, golden_folder, tmp_path):
+    for name in ("a.gguf", "b.gguf"):
+        npumoe("convert", golden_folder("qwen3-moe"), tmp_path / name)
+    for command in ("show", "convert", "tokenize"):
+        out = [tmp_path / "out"] if command == "convert" else ["x"] if command == "tokenize" else []
+        message = fails(program, command, tmp_path, *out)
+        assert "'a.gguf', 'b.gguf'" in message and "name one file" in message
+
+
+def test_show_says_what_a_vocabulary_file_is(npumoe, program, shared_data):
+    vocabulary = shared_data / "tokenizers" / "ggml-vocab-deepseek-llm.gguf"
+    shown = json.loads(npumoe("show", vocabulary, "--json"))
+    assert shown["holds"] == "a vocabulary only, no weights"
+    assert shown["vocab_size"] == 102400
+    assert shown["pre_tokenizer"] == "deepseek-llm"
+    assert shown["architecture"] == "llama"
+    text = npumoe("show", shared_data / "tokenizers" / "ggml-vocab-gpt-2.gguf")
+    assert "gpt-2" in text and "50,257" in text
+    assert "a vocabulary only?" in fails(program, "convert", vocabulary, "/nowhere.gguf")
 
 
 LIMITED = """

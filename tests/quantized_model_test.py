@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from conftest import DEMO
+from conftest import DEMO, ROOT
 from gguf_files import Q, assert_same_bits, dump, read, write_ids
 
 
@@ -80,7 +80,8 @@ def write_synthetic(folder):
 def test_a_synthetic_model_in_q4_k_stays_close(npumoe, tmp_path):
     model = write_synthetic(tmp_path / "synthetic")
     report = json.loads(npumoe("convert", model, tmp_path / "q4.gguf", "--type", "q4_k", "--json"))
-    assert report["fallbacks"] == []
+    assert {(f["weights"], f["used"], f["reason"]) for f in report["fallbacks"]} == {
+        (kind, "Q8_0", "embedding and head are kept at 8 bits") for kind in ("embedding", "head")}
     types = {name: t.tensor_type for name, t in read(tmp_path / "q4.gguf").tensors.items()}
     assert types["blk.0.ffn_down_exps.weight"] == Q.Q4_K
     assert types["blk.0.ffn_gate_inp.weight"] == Q.F32
@@ -93,15 +94,71 @@ def test_rows_that_blocks_do_not_divide_fall_back_and_are_listed(npumoe, golden_
     """olmoe: hidden 64 (Q4_0), experts of 40 (F16)."""
     golden = golden_folder("olmoe")
     report = json.loads(npumoe("convert", golden, tmp_path / "q4.gguf", "--type", "q4_k", "--json"))
-    used = {f["tensor"]: f["used"] for f in report["fallbacks"]}
-    assert used["blk.0.attn_q.weight"] == "Q4_0"
-    assert used["blk.0.ffn_down_exps.weight"] == "F16"
+    used = {f["weights"]: (f["used"], f["tensors"]) for f in report["fallbacks"]}
+    layers = json.loads((golden / "config.json").read_text())["num_hidden_layers"]
+    assert used["attention q"] == ("Q4_0", layers)
+    assert used["experts down"] == ("F16", layers)
     types = {name: t.tensor_type for name, t in read(tmp_path / "q4.gguf").tensors.items()}
     assert types["blk.0.attn_q.weight"] == Q.Q4_0
     assert types["blk.0.ffn_down_exps.weight"] == Q.F16
     shown = json.loads(npumoe("show", tmp_path / "q4.gguf", "--json"))["fallback_types"]
-    assert "experts down (F16, rows of 40)" in shown
-    assert "attention q (Q4_0, rows of 64)" in shown
+    assert ("experts down: F16 instead of Q4_K: its rows of 40 are no whole number of Q4_K blocks"
+            in shown)
+    assert "embedding: Q8_0 instead of Q4_K: embedding and head are kept at 8 bits" in shown
+    # Both say the same of every kind.
+    assert sorted(shown) == sorted(f"{f['weights']}: {f['used']} instead of {f['wanted']}: "
+                                   f"{f['reason']}" for f in report["fallbacks"])
+
+
+def test_blocks_are_made_of_blocks_only_on_request(npumoe, golden_folder, tmp_path):
+    golden = golden_folder("qwen3-moe")
+    npumoe("convert", golden, tmp_path / "q8.gguf", "--type", "q8_0")
+    done = subprocess.run([*program_of(), "convert", tmp_path / "q8.gguf", tmp_path / "q4.gguf",
+                           "--type", "q4_0"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "quantised already (Q8_0)" in done.stderr and "--requantize" in done.stderr
+    assert not (tmp_path / "q4.gguf").exists()
+    npumoe("convert", tmp_path / "q8.gguf", tmp_path / "q4.gguf", "--type", "q4_0", "--requantize")
+    twice, q8 = read(tmp_path / "q4.gguf"), read(tmp_path / "q8.gguf")
+    assert twice.fields["general.file_type"] == 2
+    name = "blk.0.ffn_up_exps.weight"
+    assert twice.tensors[name].tensor_type == Q.Q4_0
+    # The blocks that a model in F32 with the numbers of the blocks gets.
+    npumoe("convert", tmp_path / "q8.gguf", tmp_path / "f32.gguf", "--type", "f32")
+    npumoe("convert", tmp_path / "f32.gguf", tmp_path / "once.gguf", "--type", "q4_0")
+    once = read(tmp_path / "once.gguf")
+    for name, tensor in once.tensors.items():
+        assert tensor.data.tobytes() == twice.tensors[name].data.tobytes(), name
+    npumoe("convert", tmp_path / "q8.gguf", tmp_path / "kept.gguf", "--type", "keep")
+    kept = read(tmp_path / "kept.gguf")
+    assert kept.fields["general.file_type"] == q8.fields["general.file_type"] == 7
+
+
+def program_of():
+    return [os.environ.get("NPUMOE", str(ROOT / "build" / "release" / "npumoe"))]
+
+
+def test_keep_never_widens_blocks(npumoe, golden_folder, tmp_path):
+    npumoe("convert", golden_folder("qwen3-moe"), tmp_path / "q8.gguf", "--type", "q8_0")
+    done = subprocess.run([*program_of(), "convert", tmp_path / "q8.gguf", tmp_path / "folder",
+                           "--type", "keep"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "safetensors cannot hold" in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["q8.gguf"]
+    report = json.loads(npumoe("convert", tmp_path / "q8.gguf", tmp_path / "folder", "--json"))
+    assert {"from": "Q8_0", "to": "BF16"}.items() <= report["lossy"][0].items()
+
+
+def test_rounding_is_called_lossy(npumoe, golden_folder, tmp_path):
+    golden = golden_folder("olmoe")  # F32
+    report = json.loads(npumoe("convert", golden, tmp_path / "m.gguf", "--json"))
+    assert report["lossy"] == []
+    for type_name in ("f16", "bf16"):
+        out = tmp_path / f"{type_name}.gguf"
+        report = json.loads(npumoe("convert", golden, out, "--type", type_name, "--json"))
+        assert [(c["from"], c["to"]) for c in report["lossy"]] == [("F32", type_name.upper())]
+    report = json.loads(npumoe("convert", tmp_path / "bf16.gguf", tmp_path / "f32.gguf",
+                               "--type", "f32", "--json"))
+    assert report["lossy"] == []
 
 
 def write_mxfp4(golden, folder):
@@ -165,6 +222,11 @@ def test_mxfp4_of_gpt_oss_becomes_mxfp4_and_comes_back(npumoe, golden_folder, tm
         if name.endswith(("_blocks", "_scales")):
             np.testing.assert_array_equal(back[name], tensors[name], err_msg=name)
     assert_same_bits(dump(npumoe, tmp_path / "back", ids, tmp_path), want)
+    # As published: MXFP4 stays where other matrices get blocks, and alone it is no conversion.
+    report = json.loads(npumoe("convert", folder, tmp_path / "q8.gguf", "--type", "q8_0", "--json"))
+    assert {f["weights"]: f["used"] for f in report["fallbacks"]}["experts gate"] == "MXFP4"
+    assert {"from": "MXFP4", "to": "Q8_0"} not in [
+        {"from": c["from"], "to": c["to"]} for c in report["lossy"]]
 
 
 def load_file_raw(path):

@@ -9,6 +9,7 @@
 #include "cli/table.h"
 #include "cli/weight_classes.h"
 #include "convert/convert.h"
+#include "model/gguf/gguf_model.h"
 #include "model/gguf/gguf_tokenizer.h"
 #include "model/model.h"
 
@@ -51,18 +52,24 @@ std::string TokenizerKind(const ConvertSource& source, const Model& model) {
                      FormatCount(model.tokenizer->vocab_size()));
 }
 
+struct WantedType {
+  DType type;
+  Asked asked;
+};
+
 // The type that convert was asked for, or that most matrices have.
-DType WantedType(const ConvertSource& source, const std::vector<WeightClass>& classes) {
+WantedType WantedTypeOf(const ConvertSource& source, const std::vector<WeightClass>& classes) {
   if (source.metadata != nullptr) {
     const Result<std::string> named = source.metadata->String(kWantedTypeKey, "");
     const auto wanted = named.ok() ? ParseAnyDType(*named) : std::nullopt;
-    if (wanted) return *wanted;
+    if (wanted) return {*wanted, Asked::kWritten};
   }
   std::map<DType, int64_t> elements;
   for (const WeightClass& c : classes) {
     for (const auto& [type, count] : c.types) elements[type] += count.elements;
   }
-  return std::ranges::max_element(elements, {}, [](const auto& e) { return e.second; })->first;
+  const auto most = std::ranges::max_element(elements, {}, [](const auto& e) { return e.second; });
+  return {most->first, Asked::kGuessed};
 }
 
 Result<Facts> Gather(const std::filesystem::path& path) {
@@ -70,7 +77,8 @@ Result<Facts> Gather(const std::filesystem::path& path) {
   NPUMOE_ASSIGN_OR_RETURN(facts.model, LoadModel(path));
   NPUMOE_ASSIGN_OR_RETURN(const ConvertSource source, OpenConvertSource(path));
   facts.classes = WeightClasses(facts.model->weights);
-  facts.fallbacks = FallbackKinds(facts.model->weights, WantedType(source, facts.classes));
+  const WantedType wanted = WantedTypeOf(source, facts.classes);
+  facts.fallbacks = FallbackKinds(facts.model->weights, wanted.type, wanted.asked);
   facts.format = source.metadata == nullptr ? "safetensors" : "GGUF";
   facts.tokenizer = TokenizerKind(source, *facts.model);
   return facts;
@@ -140,19 +148,58 @@ void AddRow(const std::string& key, const OrderedJson& value, Table& table) {
   table.AddRow({key, text});
 }
 
+// A GGUF without tensors: the metadata and the vocabulary of a model.
+Result<OrderedJson> DescribeVocabulary(const GgufMetadata& metadata) {
+  NPUMOE_ASSIGN_OR_RETURN(const std::string architecture,
+                          metadata.String("general.architecture", "unknown"));
+  NPUMOE_ASSIGN_OR_RETURN(const auto vocabulary, ReadGgufVocabulary(metadata));
+  NPUMOE_ASSIGN_OR_RETURN(const std::string chat, metadata.String(kGgufChatTemplateKey, ""));
+  OrderedJson json = {{"format", "GGUF"},
+                      {"holds", vocabulary ? "a vocabulary only, no weights" : "metadata only"},
+                      {"architecture", architecture}};
+  if (!vocabulary) return json;
+  const auto spelling = [&](const std::optional<int32_t>& id) -> std::string {
+    return id ? vocabulary->tokens[static_cast<size_t>(*id)] : "none";
+  };
+  const bool by_bytes = vocabulary->model == "gpt2";
+  json["tokenizer"] = by_bytes ? "byte-level BPE" : "SentencePiece BPE";
+  json["vocab_size"] = vocabulary->tokens.size();
+  json["merges"] = vocabulary->merges.size();
+  json["pre_tokenizer"] = vocabulary->pre.empty() ? "none" : vocabulary->pre;
+  json["bos_token"] = spelling(vocabulary->bos_id);
+  json["eos_token"] = spelling(vocabulary->eos_id);
+  json["chat_template"] = "none";
+  if (!chat.empty()) {
+    const auto recognised = ChatTemplate::Recognise(chat);
+    json["chat_template"] = recognised.ok() ? recognised->name() : "not known to this build";
+  }
+  const auto tokenizer = LoadGgufTokenizer(metadata);
+  if (!tokenizer.ok()) json["tokenizer_problem"] = tokenizer.status().message();
+  return json;
+}
+
+Result<OrderedJson> DescribeAny(const std::filesystem::path& path) {
+  NPUMOE_ASSIGN_OR_RETURN(const std::filesystem::path gguf, GgufOf(path));
+  if (!gguf.empty()) {
+    NPUMOE_ASSIGN_OR_RETURN(const GgufModelFile file, GgufModelFile::Open(gguf));
+    if (file.tensors().empty()) return DescribeVocabulary(file.metadata());
+  }
+  NPUMOE_ASSIGN_OR_RETURN(const Facts facts, Gather(path));
+  return Describe(facts);
+}
+
 }  // namespace
 
 Result<std::string> ModelFactsText(const std::filesystem::path& path) {
-  NPUMOE_ASSIGN_OR_RETURN(const Facts facts, Gather(path));
+  NPUMOE_ASSIGN_OR_RETURN(const OrderedJson described, DescribeAny(path));
   Table table({"property", "value"}, {Align::kLeft, Align::kLeft});
-  const OrderedJson described = Describe(facts);
   for (const auto& [key, value] : described.items()) AddRow(key, value, table);
   return table.ToString();
 }
 
 Result<std::string> ModelFactsJson(const std::filesystem::path& path) {
-  NPUMOE_ASSIGN_OR_RETURN(const Facts facts, Gather(path));
-  return Describe(facts).dump(2) + "\n";
+  NPUMOE_ASSIGN_OR_RETURN(const OrderedJson described, DescribeAny(path));
+  return described.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
 }
 
 }  // namespace npumoe::cli

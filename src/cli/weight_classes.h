@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -30,8 +29,13 @@ int64_t TotalBytes(const std::vector<WeightClass>& classes);
 // "Q8_0", or "Q4_K 90%, Q4_0 10%" by bytes.
 std::string DescribeTypes(const WeightClass& weights);
 
-// Kinds of matrices whose rows the blocks of `wanted` do not divide, and what they have instead:
-// "experts.down (Q4_0, rows of 768)". Empty where `wanted` is no quantised type.
-std::vector<std::string> FallbackKinds(const ModelWeights& weights, DType wanted);
+// Whether `npumoe convert` wrote down which type was asked for, or it is guessed from the weights.
+enum class Asked { kWritten, kGuessed };
+
+// Kinds of matrices that are not of the wanted type and why, by the rules of convert/types.h:
+// "experts down: F16 instead of Q4_K: its rows of 40 are no whole number of Q4_K blocks". Where the
+// type is guessed only those that the blocks do not divide: what others mix is their choice. Empty
+// where `wanted` is no quantised type.
+std::vector<std::string> FallbackKinds(const ModelWeights& weights, DType wanted, Asked asked);
 
 }  // namespace npumoe::cli

@@ -12,13 +12,10 @@
 // those of cli/convert_command.cc.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
 #include <filesystem>
-#include <string>
-#include <vector>
 
 #include "base/status.h"
+#include "convert/report.h"
 #include "convert/source.h"
 #include "convert/types.h"
 #include "model/output_tensor.h"
@@ -28,19 +25,12 @@ namespace npumoe {
 // The type that --type asked for, where it did: what is not of it fell back.
 inline constexpr const char* kWantedTypeKey = "npumoe.wanted_type";
 
-struct ConvertReport {
-  std::string path;                     // of the file or folder that was written
-  uint64_t bytes = 0;                   // of the file with the tensors
-  size_t tensors = 0;                   // in that file
-  std::vector<TypeFallback> fallbacks;  // by tensor, in the order of the file
-  std::vector<std::string> notes;       // what the other form cannot say, one sentence each
-};
-
 // Writes one GGUF file, or replaces it: under a temporary name beside it, removed by any failure,
 // until it is whole. `progress` is called as bytes are written; its error ends the work.
 // Fails, as ConvertToFolder does, for a tensor that is missing, left over or of another shape than
-// the config makes it, a number that the wanted type cannot hold, a config that the other form
-// cannot say, and whatever the file system refuses. Messages name file and tensor.
+// the config makes it, blocks that would have to be made of blocks (Requantize), and a config that
+// the other form cannot say, all before anything is written; then for a number that the wanted
+// type cannot hold and whatever the file system refuses. Messages name file and tensor.
 Result<ConvertReport> ConvertToGguf(const ConvertSource& source, const std::filesystem::path& out,
                                     const TypePolicy& policy, const WriteProgress& progress);
 

@@ -34,11 +34,12 @@ class FolderWriter {
       return by_expert && is_fused_ ? AddFused(expected) : AddSingle(expected);
     };
     NPUMOE_RETURN_IF_ERROR(ForEachExpectedTensor(family_, form_, add));
+    NPUMOE_RETURN_IF_ERROR(source_.refuse_left_over());
     return std::move(tensors_);
   }
 
  private:
-  DType TypeOf(const ExpectedTensor& expected, DType found, bool may_be_mxfp4);
+  Result<DType> TypeOf(const ExpectedTensor& expected, DType found, bool may_be_mxfp4);
   Status AddSingle(const ExpectedTensor& expected);
   Status AddFused(const ExpectedTensor& expected);
   // The published layout for parts of this type.
@@ -50,18 +51,19 @@ class FolderWriter {
   ModelConfig form_;
   const ModelFamily& family_;
   bool is_fused_;
+  bool experts_are_views_ = false;  // of the last fused role: looking at them costs nothing
   std::vector<OutputTensor> tensors_;
 };
 
-// Safetensors hold no blocks, but for the MXFP4 of gpt_oss.
-DType FolderWriter::TypeOf(const ExpectedTensor& expected, DType found, bool may_be_mxfp4) {
-  const bool is_small = IsSmallRole(expected.role, expected.shape);
-  const bool wants = policy_.rule == TypeRule::kWanted && !is_small;
-  if (wants) return policy_.wanted;
-  if (!IsQuantized(found) || (found == DType::kMXFP4 && may_be_mxfp4)) return found;
-  report_.fallbacks.push_back(
-      {expected.name, found, DType::kBF16, "safetensors hold no blocks of this type"});
-  return DType::kBF16;
+Result<DType> FolderWriter::TypeOf(const ExpectedTensor& expected, DType found, bool may_be_mxfp4) {
+  const TypedTensor tensor = {expected.role, found, expected.shape, may_be_mxfp4};
+  const auto choice = TargetType(policy_, tensor);
+  if (!choice.ok()) {
+    return Status(choice.status().code(), fmt::format("{}: tensor '{}' {}", source_.path.string(),
+                                                      expected.name, choice.status().message()));
+  }
+  report_.Count(policy_, tensor, *choice);
+  return choice->type;
 }
 
 Status Write(const ConvertSource& source, const ExpectedTensor& expected, DType dtype,
@@ -80,7 +82,7 @@ Status Write(const ConvertSource& source, const ExpectedTensor& expected, DType 
 Status FolderWriter::AddSingle(const ExpectedTensor& expected) {
   NPUMOE_ASSIGN_OR_RETURN(const auto found, source_.find(expected));
   if (!found) return OkStatus();
-  const DType dtype = TypeOf(expected, found->view.dtype, false);
+  NPUMOE_ASSIGN_OR_RETURN(const DType dtype, TypeOf(expected, found->view.dtype, false));
   const bool reorder = ChangesRows(expected.role, source_.config.rope.pairs, form_.rope.pairs);
   const ConvertSource& source = source_;
   tensors_.push_back({expected.name, dtype, expected.shape,
@@ -100,11 +102,13 @@ const FusedTensor* FolderWriter::FusedFor(TensorRole role, DType dtype) const {
 
 // Called for every expert and role; writes a layer's tensor when its first role comes.
 Status FolderWriter::AddFused(const ExpectedTensor& expected) {
-  if (expected.expert > 0) return OkStatus();
+  if (expected.expert > 0 && !experts_are_views_) return OkStatus();
   NPUMOE_ASSIGN_OR_RETURN(const auto found, source_.find(expected));
   NPUMOE_CHECK(found.has_value());
+  if (expected.expert > 0) return OkStatus();
+  experts_are_views_ = found->storage == nullptr;
   const bool has_mxfp4 = FusedFor(expected.role, DType::kMXFP4) != nullptr;
-  const DType dtype = TypeOf(expected, found->view.dtype, has_mxfp4);
+  NPUMOE_ASSIGN_OR_RETURN(const DType dtype, TypeOf(expected, found->view.dtype, has_mxfp4));
   const FusedTensor* fused = FusedFor(expected.role, dtype);
   if (fused == nullptr) return OkStatus();  // the second role of a tensor
   const auto fetch = [&source = source_, dtype](TensorRole role, int layer,

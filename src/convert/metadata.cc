@@ -1,8 +1,11 @@
 #include "convert/metadata.h"
 
+#include <algorithm>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "base/json.h"
+#include "convert/lost_fields.h"
 #include "model/gguf/gguf_config.h"
 #include "model/gguf/gguf_model.h"
 
@@ -90,6 +93,7 @@ Status AddModelMetadata(const ConvertSource& source, GgufMetadataBuilder& builde
   if (source.metadata == nullptr) {
     builder.AddString("general.name", ModelName(source.path));
     AddTokenizer(source, builder, notes);
+    std::ranges::move(NotesOnLostFields(source), std::back_inserter(notes));
     return OkStatus();
   }
   for (const auto& [key, value] : source.metadata->values()) {

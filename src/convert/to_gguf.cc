@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
+#include <span>
 #include <utility>
 
 #include "convert/convert.h"
@@ -9,7 +11,6 @@
 #include "convert/metadata.h"
 #include "convert/rows.h"
 #include "model/gguf/gguf_config.h"
-#include "model/gguf/gguf_file.h"
 #include "model/gguf/gguf_weights.h"
 #include "model/gguf/gguf_writer.h"
 
@@ -32,7 +33,19 @@ struct TensorPlan {
   DType type;
   int experts;  // 0: one tensor
   bool reorder_rows;
+  bool is_view;  // looking at it costs nothing
 };
+
+std::string NameForMessages(const ConvertSource& source, const ExpectedTensor& expected) {
+  return fmt::format("{}: tensor '{}'", source.path.string(), expected.name);
+}
+
+Status CheckSameType(const ConvertSource& source, const TensorPlan& plan, int expert, DType type) {
+  if (type == plan.source_type) return OkStatus();
+  return Unsupported(fmt::format(
+      "{}: expert {} is {}, the first one {}; a GGUF keeps all experts of a layer in one type",
+      NameForMessages(source, plan.expected), expert, Name(type), Name(plan.source_type)));
+}
 
 Status WriteOne(const ConvertSource& source, const TensorPlan& plan, int expert,
                 const ByteSink& sink) {
@@ -40,13 +53,8 @@ Status WriteOne(const ConvertSource& source, const TensorPlan& plan, int expert,
   if (plan.experts > 0) expected.expert = expert;
   NPUMOE_ASSIGN_OR_RETURN(const auto found, source.find(expected));
   NPUMOE_CHECK(found.has_value());
-  const std::string name = fmt::format("{}: tensor '{}'", source.path.string(), expected.name);
-  if (found->view.dtype != plan.source_type) {
-    return Unsupported(
-        fmt::format("{}: expert {} is {}, the first one {}; a GGUF keeps all experts "
-                    "of a layer in one type",
-                    name, expert, Name(found->view.dtype), Name(plan.source_type)));
-  }
+  const std::string name = NameForMessages(source, expected);
+  NPUMOE_RETURN_IF_ERROR(CheckSameType(source, plan, expert, found->view.dtype));
   const auto convert = [&](const TensorView& view) {
     return ConvertElements(view, plan.type, name, sink);
   };
@@ -71,27 +79,64 @@ OutputTensor OutputOf(const ConvertSource& source, const TensorPlan& plan) {
   return output;
 }
 
-// Plans every tensor; looks at the first expert of each layer for its type.
-Result<std::vector<TensorPlan>> PlanTensors(const ConvertSource& source, const TypePolicy& policy,
-                                            ConvertReport& report) {
-  const ModelConfig form = GgufFormOf(source.config);
-  std::vector<TensorPlan> plans;
-  const auto plan = [&](const ExpectedTensor& expected) -> Status {
-    if (IsStacked(expected.role) && expected.expert > 0) return OkStatus();
-    NPUMOE_ASSIGN_OR_RETURN(const auto found, source.find(expected));
+// Plans every tensor, after its first expert; looks at the others where that is cheap, so that what
+// is missing, left over or of another type shows before anything is written.
+class Planner {
+ public:
+  Planner(const ConvertSource& source, const TypePolicy& policy, ConvertReport& report)
+      : source_(source), policy_(policy), report_(report), form_(GgufFormOf(source.config)) {}
+
+  Result<std::vector<TensorPlan>> Run() {
+    NPUMOE_RETURN_IF_ERROR(
+        ForEachGgufTensor(form_, [this](const ExpectedTensor& expected) { return Add(expected); }));
+    NPUMOE_RETURN_IF_ERROR(source_.refuse_left_over());
+    if (!kept_blocks_.empty() && !makes_blocks_) {
+      return InvalidInput(fmt::format(
+          "{}: '{}' is quantised already, and no other matrix would become {}; add --requantize, "
+          "or copy the model as it is with --type keep",
+          source_.path.string(), kept_blocks_, Name(policy_.wanted)));
+    }
+    return std::move(plans_);
+  }
+
+ private:
+  Status Add(const ExpectedTensor& expected) {
+    const bool stacked = IsStacked(expected.role);
+    if (stacked && expected.expert > 0) return CheckExpert(expected);
+    NPUMOE_ASSIGN_OR_RETURN(const auto found, source_.find(expected));
     if (!found) return OkStatus();
-    std::string why;
-    const DType source_type = found->view.dtype;
-    const DType type = TargetType(policy, expected.role, source_type, expected.shape, &why);
-    if (!why.empty()) report.fallbacks.push_back({expected.name, policy.wanted, type, why});
-    plans.push_back({expected, source_type, type,
-                     IsStacked(expected.role) ? source.config.moe.num_experts : 0,
-                     ChangesRows(expected.role, source.config.rope.pairs, form.rope.pairs)});
+    const TypedTensor tensor = {expected.role, found->view.dtype, expected.shape};
+    const auto choice = TargetType(policy_, tensor);
+    if (!choice.ok()) {
+      return Status(choice.status().code(),
+                    NameForMessages(source_, expected) + " " + choice.status().message());
+    }
+    report_.Count(policy_, tensor, *choice);
+    if (choice->cause == TypeCause::kQuantised) kept_blocks_ = expected.name;
+    makes_blocks_ = makes_blocks_ || (IsQuantized(choice->type) && choice->type != tensor.type);
+    plans_.push_back({expected, tensor.type, choice->type,
+                      stacked ? source_.config.moe.num_experts : 0,
+                      ChangesRows(expected.role, source_.config.rope.pairs, form_.rope.pairs),
+                      found->storage == nullptr});
     return OkStatus();
-  };
-  NPUMOE_RETURN_IF_ERROR(ForEachGgufTensor(form, plan));
-  return plans;
-}
+  }
+
+  Status CheckExpert(const ExpectedTensor& expected) {
+    const TensorPlan& plan = plans_.back();
+    if (!plan.is_view) return OkStatus();
+    NPUMOE_ASSIGN_OR_RETURN(const auto found, source_.find(expected));
+    NPUMOE_CHECK(found.has_value());
+    return CheckSameType(source_, plan, expected.expert, found->view.dtype);
+  }
+
+  const ConvertSource& source_;
+  const TypePolicy& policy_;
+  ConvertReport& report_;
+  ModelConfig form_;
+  std::vector<TensorPlan> plans_;
+  std::string kept_blocks_;    // the last tensor whose blocks stay though others were wanted
+  bool makes_blocks_ = false;  // another one gets blocks
+};
 
 // LongRoPE's factors, which other engines look for among the tensors.
 void AddRopeFactors(const ModelConfig& config, std::vector<OutputTensor>& tensors) {
@@ -123,18 +168,32 @@ void AddFileType(const std::vector<OutputTensor>& tensors, GgufMetadataBuilder& 
   if (any_blocks) builder.AddU32("general.quantization_version", kQuantizationVersion);
 }
 
-// What was written says the same as what was read.
-Status CheckWritten(const AtomicFile& file, const ModelConfig& config) {
-  NPUMOE_ASSIGN_OR_RETURN(const GgufFile written, GgufFile::Open(file.temporary_path()));
-  NPUMOE_ASSIGN_OR_RETURN(const ModelConfig read,
-                          ConfigFromGguf(written.metadata(), written.tensors()));
+// Whether what is about to be written says the same as what was read.
+Status CheckMetadata(const GgufMetadataBuilder& metadata, const std::vector<OutputTensor>& tensors,
+                     const ModelConfig& config, const std::string& out) {
+  ByteCursor cursor(std::as_bytes(std::span(metadata.bytes())));
+  NPUMOE_ASSIGN_OR_RETURN(const GgufMetadata keys,
+                          GgufMetadata::Read(cursor, metadata.count(), out));
+  std::map<std::string, TensorView> views;
+  std::vector<std::vector<std::byte>> contents;
+  for (const OutputTensor& tensor : tensors) {
+    views[tensor.name] = {tensor.dtype, tensor.shape, nullptr};
+    if (tensor.name != kGgufLongFactors && tensor.name != kGgufShortFactors) continue;
+    std::vector<std::byte>& bytes = contents.emplace_back();
+    NPUMOE_RETURN_IF_ERROR(tensor.write([&bytes](std::string_view piece) {
+      const auto raw = std::as_bytes(std::span(piece));
+      bytes.insert(bytes.end(), raw.begin(), raw.end());
+      return OkStatus();
+    }));
+    views[tensor.name].data = bytes.data();
+  }
+  NPUMOE_ASSIGN_OR_RETURN(const ModelConfig read, ConfigFromGguf(keys, views));
   GgufMetadataBuilder expected;
   GgufMetadataBuilder found;
   AddConfigToGguf(config, expected);
   AddConfigToGguf(read, found);
   if (expected.bytes() == found.bytes()) return OkStatus();
-  return Unsupported(
-      "GGUF cannot say everything that this model's config does; nothing was written");
+  return Unsupported(out + ": GGUF cannot say everything that this model's config does");
 }
 
 }  // namespace
@@ -143,7 +202,8 @@ Result<ConvertReport> ConvertToGguf(const ConvertSource& source, const std::file
                                     const TypePolicy& policy, const WriteProgress& progress) {
   ConvertReport report;
   report.path = out.string();
-  NPUMOE_ASSIGN_OR_RETURN(const std::vector<TensorPlan> plans, PlanTensors(source, policy, report));
+  NPUMOE_ASSIGN_OR_RETURN(const std::vector<TensorPlan> plans,
+                          Planner(source, policy, report).Run());
   std::vector<OutputTensor> tensors;
   for (const TensorPlan& plan : plans) tensors.push_back(OutputOf(source, plan));
   AddRopeFactors(source.config, tensors);
@@ -151,10 +211,9 @@ Result<ConvertReport> ConvertToGguf(const ConvertSource& source, const std::file
   NPUMOE_RETURN_IF_ERROR(AddModelMetadata(source, metadata, report.notes));
   AddFileType(tensors, metadata);
   if (policy.rule == TypeRule::kWanted) metadata.AddString(kWantedTypeKey, Name(policy.wanted));
+  NPUMOE_RETURN_IF_ERROR(CheckMetadata(metadata, tensors, source.config, out.string()));
   NPUMOE_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::Create(out));
   NPUMOE_RETURN_IF_ERROR(WriteGgufTo(file, metadata, tensors, progress));
-  NPUMOE_RETURN_IF_ERROR(source.refuse_left_over());
-  NPUMOE_RETURN_IF_ERROR(CheckWritten(file, source.config));
   report.bytes = file.size();
   report.tensors = tensors.size();
   NPUMOE_RETURN_IF_ERROR(file.Commit());
