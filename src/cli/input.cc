@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/mapped_file.h"
+#include "model/gguf/gguf_model.h"
 
 namespace npumoe::cli {
 namespace {
@@ -44,9 +45,10 @@ Result<std::vector<int32_t>> EncodeText(const Model& model, const std::string& t
                                         SpecialTokens special) {
   if (model.tokenizer == nullptr) {
     return InvalidInput(fmt::format(
-        "{}: the folder has no tokenizer.json, so text cannot be read: give token ids with "
-        "--ids-file, or add the model's tokenizer.json",
-        model.path.string()));
+        "{}: the model has no tokenizer, so text cannot be read: give token ids with --ids-file{}",
+        model.path.string(),
+        IsGgufPath(model.path) ? ", or a GGUF with a tokenizer"
+                               : ", or add the model's tokenizer.json to its folder"));
   }
   return model.tokenizer->EncodePrompt(text, special);
 }
