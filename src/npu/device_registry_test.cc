@@ -31,7 +31,10 @@ TEST(DeviceRegistry, ListsTheKnownNamesForAnUnknownOne) {
   ThreadPool pool(1);
   const Status status = MakeDevice("tpu", LoadM1(), pool).status();
   EXPECT_EQ(status.code(), StatusCode::kUsage);
-  EXPECT_EQ(status.message(), "device 'tpu' is not known; known: emulator, coreml, openvino");
+  // Targets of devices that have several may follow.
+  EXPECT_TRUE(status.message().starts_with(
+      "device 'tpu' is not known; known: emulator, coreml, openvino"))
+      << status.message();
 }
 
 TEST(DeviceRegistry, RefusesAProfileWithoutFigures) {
