@@ -5,7 +5,7 @@
 
 namespace npumoe {
 
-void DecodeToken(LayerContext& context, int32_t id, int64_t position, DecodeState& state) {
+Status DecodeToken(LayerContext& context, int32_t id, int64_t position, DecodeState& state) {
   context.timeline = nullptr;
   state.rows.position = position;
   state.rows.tokens = 1;
@@ -14,7 +14,7 @@ void DecodeToken(LayerContext& context, int32_t id, int64_t position, DecodeStat
   for (int layer = 0; layer < context.config.num_layers; ++layer) {
     RunAttention(context, layer, state.rows);
     if (context.config.is_moe_layer[static_cast<size_t>(layer)]) {
-      RouteTokens(context, layer, Phase::kDecode, state.rows, state.moe);
+      NPUMOE_RETURN_IF_ERROR(RouteTokens(context, layer, Phase::kDecode, state.rows, state.moe));
       StartExperts(context, nullptr, layer, state.rows, state.moe);
       RunCpuExperts(context, layer, state.rows, state.moe);
       CombineExperts(context, nullptr, layer, state.rows, state.moe);
@@ -28,7 +28,8 @@ void DecodeToken(LayerContext& context, int32_t id, int64_t position, DecodeStat
     }
   }
   state.logits.resize(static_cast<size_t>(context.config.vocab_size));
-  RunHead(context, state.rows, 0, 1, state.logits.data());
+  NPUMOE_RETURN_IF_ERROR(CheckResidual(context, state.rows));
+  return RunHead(context, state.rows, 0, 1, state.logits.data());
 }
 
 }  // namespace npumoe

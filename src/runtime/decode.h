@@ -16,7 +16,8 @@ struct DecodeState {
   std::vector<float> logits;  // [vocab]
 };
 
-// Room for the token must be reserved in the cache; `id` must be in the vocabulary.
-void DecodeToken(LayerContext& context, int32_t id, int64_t position, DecodeState& state);
+// Room for the token must be reserved in the cache; `id` must be in the vocabulary. Fails where the
+// model's numbers are not finite (finite_check.h).
+Status DecodeToken(LayerContext& context, int32_t id, int64_t position, DecodeState& state);
 
 }  // namespace npumoe

@@ -6,6 +6,7 @@
 #include "kernels/gemm/gemm.h"
 #include "kernels/norm/layer_norm.h"
 #include "kernels/norm/rms_norm.h"
+#include "runtime/finite_check.h"
 
 namespace npumoe {
 
@@ -80,7 +81,15 @@ void RunDenseFfn(LayerContext& context, int layer, ChunkRows& rows) {
   AddToResidual(context, task.out, Rows(rows.hidden, rows.tokens, context.config.hidden_size));
 }
 
-void RunHead(LayerContext& context, ChunkRows& chunk, int64_t first, int64_t rows, float* logits) {
+Status CheckResidual(LayerContext& context, ChunkRows& chunk) {
+  const CpuWork work(context.stages.head_ms, context.timeline, chunk.chunk,
+                     context.config.num_layers, "finite check");
+  return CheckFinite(context, Rows(chunk.hidden, chunk.tokens, context.config.hidden_size),
+                     {FiniteValues::kResidual, context.config.num_layers - 1, chunk.position});
+}
+
+Status RunHead(LayerContext& context, ChunkRows& chunk, int64_t first, int64_t rows,
+               float* logits) {
   const CpuWork work(context.stages.head_ms, context.timeline, chunk.chunk,
                      context.config.num_layers, "head");
   const ModelWeights& weights = context.model.weights;
@@ -89,10 +98,12 @@ void RunHead(LayerContext& context, ChunkRows& chunk, int64_t first, int64_t row
   const Matrix normed = Rows(context.normed, rows, columns);
   NormRows(context, hidden, {weights.final_norm, weights.final_norm_bias}, normed);
   const int64_t vocab = context.config.vocab_size;
-  MatMul(normed, weights.lm_head, context.vectors.lm_head_bias(), {logits, rows, vocab, vocab},
-         context.pool);
+  const Matrix out{logits, rows, vocab, vocab};
+  MatMul(normed, weights.lm_head, context.vectors.lm_head_bias(), out, context.pool);
   const float divisor = context.config.logits_divisor;
   if (divisor != 1) Scale(1 / divisor, {logits, static_cast<size_t>(rows * vocab)});
+  return CheckFinite(
+      context, out, {FiniteValues::kLogits, context.config.num_layers - 1, chunk.position + first});
 }
 
 }  // namespace npumoe

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/aligned_buffer.h"
+#include "base/status.h"
 #include "base/thread_pool.h"
 #include "kernels/matrix.h"
 #include "model/model.h"
@@ -81,7 +82,9 @@ void EmbedTokens(LayerContext& context, std::span<const int32_t> ids, ChunkRows&
 void NormForFfn(LayerContext& context, int layer, ChunkRows& rows);
 // hidden += ffn(ffn_input) of a dense layer, as AddToResidual does.
 void RunDenseFfn(LayerContext& context, int layer, ChunkRows& rows);
-// logits [rows, vocab] of rows [first, first + rows) of the chunk.
-void RunHead(LayerContext& context, ChunkRows& chunk, int64_t first, int64_t rows, float* logits);
+// After the last layer: fails where the residual of any row is not finite (finite_check.h).
+Status CheckResidual(LayerContext& context, ChunkRows& chunk);
+// logits [rows, vocab] of rows [first, first + rows) of the chunk. Fails where one is not finite.
+Status RunHead(LayerContext& context, ChunkRows& chunk, int64_t first, int64_t rows, float* logits);
 
 }  // namespace npumoe

@@ -65,7 +65,7 @@ class PrefillRun {
       if (step->stage == Stage::kAttention && request_.cancelled && request_.cancelled()) {
         return Status(StatusCode::kCancelled, "prefill was cancelled");
       }
-      Execute(*step);
+      NPUMOE_RETURN_IF_ERROR(Execute(*step));
       schedule.Finished(*step);
     }
     return Finish(watch.ElapsedMs());
@@ -122,13 +122,14 @@ class PrefillRun {
     return *slot;
   }
 
-  void Execute(const Step& step) {
+  Status Execute(const Step& step) {
     ChunkInFlight& slot = SlotOf(step.chunk);
     switch (step.stage) {
       case Stage::kAttention:
         RunAttention(context_, step.layer, slot.rows);
         if (IsMoe(step.layer)) {
-          RouteTokens(context_, step.layer, Phase::kPrefill, slot.rows, slot.moe);
+          NPUMOE_RETURN_IF_ERROR(
+              RouteTokens(context_, step.layer, Phase::kPrefill, slot.rows, slot.moe));
           StartExperts(context_, NpuOf(step.chunk), step.layer, slot.rows, slot.moe);
         } else {
           NormForFfn(context_, step.layer, slot.rows);
@@ -146,17 +147,18 @@ class PrefillRun {
           CombineExperts(context_, NpuOf(step.chunk), step.layer, slot.rows, slot.moe);
           result_.counts += slot.moe.counts;
         }
-        FinishLayer(step, slot);
-        break;
+        return FinishLayer(step, slot);
     }
+    return OkStatus();
   }
 
-  void FinishLayer(const Step& step, ChunkInFlight& slot) {
+  Status FinishLayer(const Step& step, ChunkInFlight& slot) {
     TellObserver(step.layer, slot.rows);
-    if (step.layer + 1 < context_.config.num_layers) return;
-    FinishChunk(slot);
+    if (step.layer + 1 < context_.config.num_layers) return OkStatus();
+    NPUMOE_RETURN_IF_ERROR(FinishChunk(slot));
     slot_of_[static_cast<size_t>(step.chunk)] = nullptr;
     slot.is_free = true;
+    return OkStatus();
   }
 
   void TellObserver(int layer, ChunkRows& rows) {
@@ -171,7 +173,8 @@ class PrefillRun {
         {layer, rows.position, rows.tokens, rows.hidden.span().first(size)});
   }
 
-  void FinishChunk(ChunkInFlight& slot) {
+  Status FinishChunk(ChunkInFlight& slot) {
+    NPUMOE_RETURN_IF_ERROR(CheckResidual(context_, slot.rows));
     const int64_t first = slot.rows.position - request_.position;
     const auto total = static_cast<int64_t>(request_.ids.size());
     if (request_.wanted == LogitsWanted::kAllRows) {
@@ -179,14 +182,16 @@ class PrefillRun {
           std::clamp<int64_t>(request_.computed_again - first, 0, slot.rows.tokens);
       const int64_t row = first + skipped - request_.computed_again;
       if (skipped < slot.rows.tokens) {
-        RunHead(context_, slot.rows, skipped, slot.rows.tokens - skipped,
-                result_.logits.data() + row * context_.config.vocab_size);
+        NPUMOE_RETURN_IF_ERROR(RunHead(context_, slot.rows, skipped, slot.rows.tokens - skipped,
+                                       result_.logits.data() + row * context_.config.vocab_size));
       }
     } else if (first + slot.rows.tokens == total) {
-      RunHead(context_, slot.rows, slot.rows.tokens - 1, 1, result_.logits.data());
+      NPUMOE_RETURN_IF_ERROR(
+          RunHead(context_, slot.rows, slot.rows.tokens - 1, 1, result_.logits.data()));
     }
     done_tokens_ += slot.rows.tokens;
     if (context_.observer != nullptr) context_.observer->OnPrefillProgress(done_tokens_, total);
+    return OkStatus();
   }
 
   PrefillResult Finish(double wall_ms) {

@@ -5,6 +5,7 @@
 #include "kernels/activation/activation.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/router/router.h"
+#include "runtime/finite_check.h"
 
 namespace npumoe {
 namespace {
@@ -24,12 +25,14 @@ RouterRule RuleOf(RoutingRule rule) {
 }
 
 // The routed choices, slots [0, k) of every token.
-void ChooseRouted(LayerContext& context, int layer, ChunkRows& rows, MoeState& moe) {
+Status ChooseRouted(LayerContext& context, int layer, ChunkRows& rows, MoeState& moe) {
   const MoeConfig& config = context.config.moe;
   const Matrix logits = Rows(context.router_logits, rows.tokens, config.num_experts);
   MatMul(Rows(rows.ffn_input, rows.tokens, context.config.hidden_size),
          context.model.weights.layers[static_cast<size_t>(layer)].router,
          context.vectors.Layer(layer).router_bias, logits, context.pool);
+  NPUMOE_RETURN_IF_ERROR(
+      CheckFinite(context, logits, {FiniteValues::kRouterLogits, layer, rows.position}));
   RouterArgs args;
   args.rule = RuleOf(config.rule);
   args.k = config.experts_per_token;
@@ -43,6 +46,7 @@ void ChooseRouted(LayerContext& context, int layer, ChunkRows& rows, MoeState& m
   args.ids = moe.ids;
   args.weights = moe.weights;
   Route(args, context.pool);
+  return OkStatus();
 }
 
 // The shared expert as the last choice of every token.
@@ -90,7 +94,7 @@ void TellRouting(LayerContext& context, int layer, Phase phase, const ChunkRows&
 
 }  // namespace
 
-void RouteTokens(LayerContext& context, int layer, Phase phase, ChunkRows& rows, MoeState& moe) {
+Status RouteTokens(LayerContext& context, int layer, Phase phase, ChunkRows& rows, MoeState& moe) {
   {
     const CpuWork work(context.stages.router_ms, context.timeline, rows.chunk, layer, "router");
     const MoeConfig& config = context.config.moe;
@@ -98,13 +102,14 @@ void RouteTokens(LayerContext& context, int layer, Phase phase, ChunkRows& rows,
     const auto assignments = static_cast<size_t>(rows.tokens * config.choices_per_token());
     moe.ids.resize(assignments);
     moe.weights.resize(assignments);
-    ChooseRouted(context, layer, rows, moe);
+    NPUMOE_RETURN_IF_ERROR(ChooseRouted(context, layer, rows, moe));
     ChooseShared(context, layer, rows, moe);
     BuildExpertLists(moe.ids, config.choices_per_token(), config.expert_count(), moe.lists);
   }
   TellRouting(context, layer, phase, rows, moe);
   const float multiplier = context.config.residual_multiplier;
   if (multiplier != 1) Scale(multiplier, moe.weights);
+  return OkStatus();
 }
 
 }  // namespace npumoe

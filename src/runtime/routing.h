@@ -8,7 +8,8 @@ namespace npumoe {
 
 enum class Phase { kPrefill, kDecode };
 
-// Norm, router, choices, lists; tells the observer the routed choices.
-void RouteTokens(LayerContext& context, int layer, Phase phase, ChunkRows& rows, MoeState& moe);
+// Norm, router, choices, lists; tells the observer the routed choices. Fails where a logit of the
+// router is not finite (finite_check.h): no choice could be made of it.
+Status RouteTokens(LayerContext& context, int layer, Phase phase, ChunkRows& rows, MoeState& moe);
 
 }  // namespace npumoe

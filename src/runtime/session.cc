@@ -148,7 +148,7 @@ Result<std::span<const float>> ModelSession::Decode(int32_t id,
       computed_again_.time_ms += again.time_ms;
       computed_again_.wall_ms += again.wall_ms;
     }
-    DecodeToken(context_, id, position(), decode_);
+    NPUMOE_RETURN_IF_ERROR(DecodeToken(context_, id, position(), decode_));
     ids_.push_back(id);
     cached_ = position();
   } catch (const std::bad_alloc&) {

@@ -6,6 +6,9 @@
 // context's length. A prefill or decode that takes the context over that border, or follows a
 // rewind across it, computes the whole context again first; observers are told all of it again.
 //
+// Numbers that are not finite (broken weights) end a prefill or decode with an error that names the
+// layer and the tensor (finite_check.h); the context stays as it was.
+//
 // One thread at a time. Pool, executor and observer must outlive it; sessions that share an
 // executor take turns.
 #pragma once

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <limits>
 
 #include "hwy/contrib/math/math-inl.h"
 #include "hwy/highway.h"
@@ -18,10 +19,12 @@ namespace npumoe {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// exp(x) for x <= 88 (no infinity); below the range of floats it is 0, also for -infinity.
+// exp(x) for x <= 88 (no infinity); below the range of floats it is 0, also for -infinity. NaN
+// stays NaN, so that broken weights show: Max and hn::Exp would make a number of it.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V ExpNegative(D d, V x) {
-  return hn::Exp(d, hn::Max(x, hn::Set(d, -1000.0f)));
+  const V e = hn::Exp(d, hn::Max(x, hn::Set(d, -1000.0f)));
+  return hn::IfThenElse(hn::Eq(x, x), e, x);
 }
 
 // x / (1 + exp(-x)). The argument is clamped so that exp stays finite; beyond the clamp the exact
@@ -62,13 +65,20 @@ struct SwiGluOp {
   }
 };
 
+// min(max(x, low), high); NaN stays NaN, which Max and Min promise on no target.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V ClampKeepingNan(D d, V x, float low, float high) {
+  const V clamped = hn::Min(hn::Max(x, hn::Set(d, low)), hn::Set(d, high));
+  return hn::IfThenElse(hn::Eq(x, x), clamped, x);
+}
+
 // (clamp(up, -limit, limit) + 1) * g / (1 + exp(-kClampedSlope g)), g = min(gate, limit).
 struct ClampedSwiGluOp {
   float limit;
   template <class D, class V = hn::Vec<D>>
   HWY_INLINE V operator()(D d, V gate, V up) const {
-    const V g = hn::Min(gate, hn::Set(d, limit));
-    const V u = hn::Min(hn::Max(up, hn::Set(d, -limit)), hn::Set(d, limit));
+    const V g = ClampKeepingNan(d, gate, -std::numeric_limits<float>::infinity(), limit);
+    const V u = ClampKeepingNan(d, up, -limit, limit);
     const V x = hn::Min(hn::Mul(g, hn::Set(d, -kClampedSlope)), hn::Set(d, 88.0f));
     const V swish = hn::Div(g, hn::Add(hn::Set(d, 1.0f), hn::Exp(d, x)));
     return hn::Mul(hn::Add(u, hn::Set(d, 1.0f)), swish);

@@ -1,6 +1,7 @@
 #include "kernels/activation/activation.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "base/check.h"
@@ -113,13 +114,34 @@ void ScaleSpan(float factor, float* inout, size_t size) {
 void ClampSpan(float limit, float* inout, size_t size) {
   const D d;
   const size_t lanes = hn::Lanes(d);
-  const V high = hn::Set(d, limit);
-  const V low = hn::Set(d, -limit);
+  const hn::CappedTag<float, 1> one;
   size_t i = 0;
   for (; i + lanes <= size; i += lanes) {
-    hn::StoreU(hn::Min(hn::Max(hn::LoadU(d, inout + i), low), high), d, inout + i);
+    hn::StoreU(ClampKeepingNan(d, hn::LoadU(d, inout + i), -limit, limit), d, inout + i);
   }
-  for (; i < size; ++i) inout[i] = std::min(std::max(inout[i], -limit), limit);
+  for (; i < size; ++i) {
+    hn::StoreU(ClampKeepingNan(one, hn::LoadU(one, inout + i), -limit, limit), one, inout + i);
+  }
+}
+
+// The exponent of infinity and NaN is all ones: no magnitude, read as an integer, is larger than
+// that of a finite number.
+bool FiniteSpan(const float* values, size_t size) {
+  const D d;
+  const hn::RebindToSigned<D> bits;
+  using Bits = hn::Vec<decltype(bits)>;
+  constexpr int32_t kInfinity = 0x7f800000;
+  const size_t lanes = hn::Lanes(d);
+  const Bits magnitude = hn::Set(bits, 0x7fffffff);
+  Bits largest = hn::Zero(bits);
+  size_t i = 0;
+  for (; i + lanes <= size; i += lanes) {
+    const Bits value = hn::BitCast(bits, hn::LoadU(d, values + i));
+    largest = hn::Max(largest, hn::And(value, magnitude));
+  }
+  bool finite = hn::AllTrue(bits, hn::Lt(largest, hn::Set(bits, kInfinity)));
+  for (; i < size; ++i) finite &= std::isfinite(values[i]);
+  return finite;
 }
 
 // NOLINTNEXTLINE(google-readability-namespace-comments)
@@ -138,6 +160,7 @@ HWY_EXPORT(AddSpan);
 HWY_EXPORT(AddScaledSpan);
 HWY_EXPORT(ScaleSpan);
 HWY_EXPORT(ClampSpan);
+HWY_EXPORT(FiniteSpan);
 
 float SwiGlu(std::span<const float> up, std::span<float> gate_inout) {
   NPUMOE_CHECK(up.size() == gate_inout.size());
@@ -156,6 +179,10 @@ void Softmax(std::span<float> values) {
 
 float MaxMagnitude(std::span<const float> values) {
   return HWY_DYNAMIC_DISPATCH(MagnitudeOf)(values.data(), values.size());
+}
+
+bool AllFinite(std::span<const float> values) {
+  return HWY_DYNAMIC_DISPATCH(FiniteSpan)(values.data(), values.size());
 }
 
 void AddTo(std::span<const float> other, std::span<float> inout) {

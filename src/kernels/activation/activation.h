@@ -1,4 +1,5 @@
-// Elementwise pieces and softmax, fp32.
+// Elementwise pieces and softmax, fp32. What is NaN stays NaN, so that nobody takes the results of
+// broken weights for an answer.
 #pragma once
 
 #include <span>
@@ -26,6 +27,8 @@ void Softmax(std::span<float> values);
 void SoftmaxReference(std::span<float> values);
 // max |values[i]|, 0 for none. NaNs are passed over.
 float MaxMagnitude(std::span<const float> values);
+// Whether no value is NaN or infinite.
+bool AllFinite(std::span<const float> values);
 // inout += other
 void AddTo(std::span<const float> other, std::span<float> inout);
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "kernels/testing/kernel_test.h"
 
@@ -156,6 +157,66 @@ TEST(Clamp, BoundsEveryElementOnBothSides) {
       auto actual = start;
       Clamp(1.5f, actual);
       for (size_t i = 0; i < size; ++i) ASSERT_EQ(actual[i], std::clamp(start[i], -1.5f, 1.5f));
+    }
+  });
+}
+
+// Where a NaN stands in whole vectors and in the rest behind them.
+constexpr size_t kNanPlaces[] = {0, 7, 32};
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+TEST(Softmax, MakesNoProbabilityOfNan) {
+  testing::OnEveryTarget([&] {
+    for (const size_t place : kNanPlaces) {
+      auto values = RandomFloats(33, 13);
+      values[place] = kNan;
+      Softmax(values);
+      EXPECT_TRUE(std::isnan(values[place])) << place;
+    }
+  });
+}
+
+TEST(ClampedSwiGlu, KeepsNanOfGateAndUp) {
+  testing::OnEveryTarget([&] {
+    for (const size_t place : kNanPlaces) {
+      auto up = RandomFloats(33, 14);
+      auto gate = RandomFloats(33, 15);
+      gate[place] = kNan;
+      ClampedSwiGlu(up, 7.0f, gate);
+      EXPECT_TRUE(std::isnan(gate[place])) << place;
+      gate = RandomFloats(33, 15);
+      up[place] = kNan;
+      ClampedSwiGlu(up, 7.0f, gate);
+      EXPECT_TRUE(std::isnan(gate[place])) << place;
+    }
+  });
+}
+
+TEST(Clamp, KeepsNan) {
+  testing::OnEveryTarget([&] {
+    for (const size_t place : kNanPlaces) {
+      auto values = RandomFloats(33, 16);
+      values[place] = kNan;
+      Clamp(0.5f, values);
+      EXPECT_TRUE(std::isnan(values[place])) << place;
+    }
+  });
+}
+
+TEST(AllFinite, SeesNanAndInfinityAtEveryPlace) {
+  testing::OnEveryTarget([&] {
+    for (const size_t size : kSizes) {
+      auto values = RandomFloats(size, 17, std::numeric_limits<float>::max());
+      EXPECT_TRUE(AllFinite(values));
+      for (size_t i = 0; i < size; ++i) {
+        const float value = values[i];
+        for (const float broken : {kNan, -kNan, kInfinity, -kInfinity}) {
+          values[i] = broken;
+          ASSERT_FALSE(AllFinite(values)) << broken << " at " << i << " of " << size;
+        }
+        values[i] = value;
+      }
     }
   });
 }
