@@ -10,7 +10,7 @@ ROOMS = $(foreach dir,$(wildcard src/*),$(if $(shell find $(dir) -name '*_test.c
 
 PYTEST := .venv/bin/python -m pytest -q
 
-.PHONY: help setup build demo test test-long test-release test-python bench fuzz format lint clean
+.PHONY: help setup build demo test test-long test-peer test-release test-python bench fuzz format lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make demo       calibrate, plan, compile and run the demo model"
 	@echo "make test       unit tests, a subset with sanitizers, fuzz corpora, Python tests"
 	@echo "make test-long  everything with every sanitizer"
+	@echo "make test-peer  perplexity against another engine (NPUMOE_PEER=path of llama-perplexity)"
 	@echo "make bench      all benchmarks (BENCH_FILTER=regex)"
 	@echo "make fuzz       ten minutes for each reader (FUZZ_SECONDS=600, FUZZ_TARGETS='gguf ...')"
 	@echo "make format     lay the code out;  make lint  check layout and run clang-tidy"
@@ -57,6 +58,13 @@ test-long: test-release
 	tools/python_env.sh
 	NPUMOE=build/asan/npumoe $(PYTEST) tests/bad_input_test.py
 	$(MAKE) --no-print-directory test-python
+
+# With CI=true missing data is a failure: who asks for this comparison wants it made.
+test-peer: build
+	@test -x "$(NPUMOE_PEER)" || { echo "make test-peer needs NPUMOE_PEER=path of llama-perplexity;" \
+	  "CONTRIBUTING.md says how to get one" >&2; exit 2; }
+	tools/python_env.sh
+	CI=true NPUMOE_PEER='$(abspath $(NPUMOE_PEER))' $(PYTEST) tests/quantized_model_test.py -k peer
 
 bench: setup
 	cmake --preset release > /dev/null

@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -33,6 +34,7 @@ struct Options {
   int64_t sequence_tokens = 2048;
   int64_t max_tokens = 0;
   double holdout = 0.2;
+  bool force = false;
   bool json = false;
 };
 
@@ -226,11 +228,19 @@ Status PrintReport(const Calibration& calibration, const Options& options) {
   return OkStatus();
 }
 
+// What nobody asked to replace must survive; said before the work, not after it.
+Status CheckOutput(const Options& options) {
+  std::error_code ignored;  // a path that cannot be examined fails when it is written
+  if (options.force || !std::filesystem::exists(options.out, ignored)) return OkStatus();
+  return UsageError(options.out + ": exists already; choose another name or add --force");
+}
+
 Status RunCalibrate(const Options& options) {
-  NPUMOE_ASSIGN_OR_RETURN(const auto engine, OpenEngine(options.engine));
   if (options.data.empty() && options.ids_files.empty() && options.merge.empty()) {
     return UsageError("calibrate needs --data TEXT, --ids-file IDS or --merge FILES");
   }
+  NPUMOE_RETURN_IF_ERROR(CheckOutput(options));
+  NPUMOE_ASSIGN_OR_RETURN(const auto engine, OpenEngine(options.engine));
   Result<Calibration> calibrated = options.data.empty() && options.ids_files.empty()
                                        ? ReadCalibrationFile(options.merge.front())
                                        : CalibrateSources(options, *engine);
@@ -271,6 +281,7 @@ void AddCalibrateCommand(CLI::App& app, CommandBody& selected) {
       ->add_option("--holdout", options->holdout, "Share of the tokens that coverage is tried on")
       ->check(Between(0.05, 0.95))
       ->capture_default_str();
+  command->add_flag("--force", options->force, "Replace an output that exists");
   command->add_flag("--json", options->json, "Machine-readable report");
   command->footer(
       "Example:\n  npumoe calibrate models/demo --data models/demo/"

@@ -1,6 +1,7 @@
 #include "cli/calibration_file.h"
 
 #include "base/mapped_file.h"
+#include "cli/wrong_file.h"
 
 namespace npumoe::cli {
 namespace {
@@ -11,8 +12,11 @@ constexpr size_t kMaxCalibrationBytes = size_t{4} << 30;
 }  // namespace
 
 Result<Calibration> ReadCalibrationFile(const std::string& path) {
-  NPUMOE_ASSIGN_OR_RETURN(const std::string text, ReadTextFile(path, kMaxCalibrationBytes));
-  return ParseCalibration(text, path);
+  const Result<std::string> text = ReadTextFile(path, kMaxCalibrationBytes);
+  if (!text.ok()) return ExplainWrongFile(path, "", FileRole::kCalibration, text.status());
+  Result<Calibration> calibration = ParseCalibration(*text, path);
+  if (calibration.ok()) return calibration;
+  return ExplainWrongFile(path, *text, FileRole::kCalibration, calibration.status());
 }
 
 }  // namespace npumoe::cli

@@ -101,8 +101,8 @@ Status AddCounts(Engine& engine, const RoutingTrace& trace, const std::string& c
 
 std::string ComparisonText(const ComparisonContext& context) {
   const ComparisonResult& r = context.result;
-  std::string text = fmt::format("{} windows of {} tokens, the device against the CPU:\n\n",
-                                 r.windows, context.window_tokens);
+  std::string text = fmt::format("{} windows of {} tokens, {} against {}:\n\n", r.windows,
+                                 context.window_tokens, context.device, context.against);
   Table table({"numbers", ""});
   table.AddRow({"mean KL", fmt::format("{:.2e} +/- {:.0e}", r.mean_kl, r.kl_standard_error)});
   table.AddRow({"largest KL", fmt::format("{:.2e}", r.max_kl)});
@@ -113,18 +113,21 @@ std::string ComparisonText(const ComparisonContext& context) {
                 fmt::format("{} of {}", FormatCount(context.routing.different),
                             FormatCount(context.routing.decisions))});
   table.AddRow({"largest logit error / largest logit", fmt::format("{:.1e}", r.max_logit_error)});
-  table.AddRow({"perplexity on the CPU", fmt::format("{:.4f}", r.reference_perplexity)});
-  table.AddRow({"perplexity on the device", fmt::format("{:.4f}", r.candidate_perplexity)});
-  text += table.ToString() + "\n" + CountsTable(context);
-  text +=
-      "\nRecounted: by the planner, from the routing that this run recorded. Predicted: from\n"
-      "the calibration alone.\n";
+  table.AddRow({"perplexity on " + context.against, fmt::format("{:.4f}", r.reference_perplexity)});
+  table.AddRow({"perplexity on " + context.device, fmt::format("{:.4f}", r.candidate_perplexity)});
+  text += table.ToString();
+  if (!context.has_counts()) return text;
+  text += "\n" + CountsTable(context) +
+          "\nRecounted: by the planner, from the routing that this run recorded. Predicted: from\n"
+          "the calibration alone.\n";
   return text;
 }
 
 std::string ComparisonJson(const ComparisonContext& context) {
   const ComparisonResult& r = context.result;
-  OrderedJson json = {{"windows", r.windows},
+  OrderedJson json = {{"device", context.device},
+                      {"against", context.against},
+                      {"windows", r.windows},
                       {"window_tokens", context.window_tokens},
                       {"rows", r.rows},
                       {"mean_kl", r.mean_kl},
@@ -136,11 +139,12 @@ std::string ComparisonJson(const ComparisonContext& context) {
                       {"router_decisions", context.routing.decisions},
                       {"router_decisions_that_differ", context.routing.different},
                       {"reference_perplexity", r.reference_perplexity},
-                      {"candidate_perplexity", r.candidate_perplexity},
-                      {"executed", CountsJson(r.counts)},
-                      {"recounted", CountsJson(context.recounted)},
-                      {"executed_padding", Padding(r.counts)},
-                      {"executed_spill", Spill(r.counts)}};
+                      {"candidate_perplexity", r.candidate_perplexity}};
+  if (!context.has_counts()) return json.dump(2);
+  json["executed"] = CountsJson(r.counts);
+  json["recounted"] = CountsJson(context.recounted);
+  json["executed_padding"] = Padding(r.counts);
+  json["executed_spill"] = Spill(r.counts);
   if (context.predicted) {
     json["predicted"] = {
         {"launches", context.predicted->launches * r.windows},

@@ -14,16 +14,20 @@
 namespace npumoe::cli {
 
 struct ComparisonContext {
+  std::string device;   // what is judged,
+  std::string against;  // and by what; names as --device takes them
   int64_t window_tokens = 0;
   ComparisonResult result;
   RoutingAgreement routing;
-  DispatchCounts recounted;
+  DispatchCounts recounted;             // of `device`; all zero on the CPU
   std::optional<Prediction> predicted;  // for one window; needs a calibration
 
-  bool counts_agree() const { return result.counts == recounted; }
+  bool has_counts() const { return device != "cpu"; }
+  bool counts_agree() const { return !has_counts() || result.counts == recounted; }
 };
 
-// Fills `recounted`, and `predicted` where `calibration` names a file.
+// Of an engine with a planned device. Fills `recounted`, and `predicted` where `calibration` names
+// a file.
 Status AddCounts(Engine& engine, const RoutingTrace& trace, const std::string& calibration,
                  ComparisonContext& context);
 

@@ -10,11 +10,11 @@
 
 #include "base/thread_pool.h"
 #include "cli/command.h"
+#include "cli/devices.h"
 #include "cli/engine.h"
 #include "cli/table.h"
 #include "cli/version.h"
 #include "kernels/targets.h"
-#include "npu/device_registry.h"
 
 namespace npumoe::cli {
 namespace {
@@ -45,7 +45,7 @@ CacheUse MeasureCache(const std::filesystem::path& cache) {
 
 void PrintJson(int threads, const CacheUse& cache) {
   nlohmann::ordered_json devices = nlohmann::ordered_json::array();
-  for (const DeviceListing& device : ListDevices()) {
+  for (const DeviceListing& device : AllDevices()) {
     devices.push_back(
         {{"name", device.name}, {"available", device.available}, {"note", device.note}});
   }
@@ -76,11 +76,7 @@ Status RunDoctor(bool json) {
   std::string chips;
   for (const std::string& chip : ListChipProfiles(ChipFolders())) chips += " " + chip;
   fmt::print("chips      {}\n\n", chips.empty() ? " none found: set NPUMOE_CHIPS" : chips);
-  Table table({"device", "available", "note"}, {Align::kLeft, Align::kLeft, Align::kLeft});
-  for (const DeviceListing& device : ListDevices()) {
-    table.AddRow({device.name, device.available ? "yes" : "no", device.note});
-  }
-  fmt::print("{}", table.ToString());
+  fmt::print("{}\n", DeviceTable());
   return OkStatus();
 }
 

@@ -8,8 +8,9 @@
 
 #include "base/log.h"
 #include "base/mapped_file.h"
+#include "cli/devices.h"
 #include "cli/progress.h"
-#include "npu/device_registry.h"
+#include "cli/wrong_file.h"
 
 namespace npumoe::cli {
 namespace {
@@ -52,12 +53,16 @@ Status OpenPlannedDevice(const EngineOptions& options, Engine& engine) {
   NPUMOE_RETURN_IF_ERROR(
       CheckPlanFits(*engine.plan, engine.model->config, engine.model->hash, *engine.profile)
           .WithContext(options.plan));
-  const std::string name = options.device.empty() ? "emulator" : options.device;
-  NPUMOE_ASSIGN_OR_RETURN(engine.device, MakeDevice(name, *engine.profile, *engine.pool));
+  NPUMOE_ASSIGN_OR_RETURN(engine.device,
+                          MakeDevice(DeviceOf(options), *engine.profile, *engine.pool));
   return CompileAndLoad(options, engine);
 }
 
 }  // namespace
+
+std::string DeviceOf(const EngineOptions& options) {
+  return options.device.empty() ? "emulator" : options.device;
+}
 
 void AddModelOption(CLI::App& command, EngineOptions& options) {
   command
@@ -75,7 +80,8 @@ void AddThreadOption(CLI::App& command, EngineOptions& options) {
 void AddDeviceOptions(CLI::App& command, EngineOptions& options) {
   command
       .add_option("--device", options.device,
-                  "Device of the plan's programs: cpu (no NPU) or emulator; --list in doctor")
+                  "Device of the plan's programs: emulator, cpu (no NPU), ...; `npumoe "
+                  "--list-devices` shows all")
       ->capture_default_str();
   command.add_option("--plan", options.plan, "Plan file from `npumoe plan`");
   command.add_option(
@@ -127,15 +133,20 @@ std::vector<std::filesystem::path> ChipFolders() {
 }
 
 Result<Plan> ReadPlanFile(const std::string& path) {
-  NPUMOE_ASSIGN_OR_RETURN(const std::string text, ReadTextFile(path, kMaxPlanBytes));
-  return ParsePlan(text, path);
+  const Result<std::string> text = ReadTextFile(path, kMaxPlanBytes);
+  if (!text.ok()) return ExplainWrongFile(path, "", FileRole::kPlan, text.status());
+  Result<Plan> plan = ParsePlan(*text, path);
+  return plan.ok() ? plan : ExplainWrongFile(path, *text, FileRole::kPlan, plan.status());
 }
 
 Result<std::unique_ptr<Engine>> OpenEngine(const EngineOptions& options) {
-  if (options.require_npu && (options.plan.empty() || options.device == "cpu")) {
+  if (!options.device.empty()) {
+    NPUMOE_RETURN_IF_ERROR(CheckDeviceName("--device", options.device));
+  }
+  if (options.require_npu && (options.plan.empty() || options.device == kCpuDevice)) {
     return UsageError("--require-npu needs --plan FILE and a device other than cpu");
   }
-  if (options.device != "cpu" && !options.device.empty() && options.plan.empty()) {
+  if (options.device != kCpuDevice && !options.device.empty() && options.plan.empty()) {
     return UsageError(fmt::format(
         "--device {} needs --plan FILE: which experts run there is decided by `npumoe plan`",
         options.device));
@@ -148,7 +159,7 @@ Result<std::unique_ptr<Engine>> OpenEngine(const EngineOptions& options) {
   auto engine = std::make_unique<Engine>();
   engine->pool = std::make_unique<ThreadPool>(options.threads);
   NPUMOE_ASSIGN_OR_RETURN(engine->model, LoadModel(options.model));
-  if (!options.plan.empty() && options.device != "cpu") {
+  if (!options.plan.empty() && options.device != kCpuDevice) {
     NPUMOE_RETURN_IF_ERROR(OpenPlannedDevice(options, *engine));
   }
   return engine;

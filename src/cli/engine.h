@@ -37,6 +37,9 @@ struct EngineOptions {
   double launch_timeout_ms = 10000;
 };
 
+// The device that a plan's programs run on.
+std::string DeviceOf(const EngineOptions& options);
+
 void AddModelOption(CLI::App& command, EngineOptions& options);
 void AddThreadOption(CLI::App& command, EngineOptions& options);
 void AddDeviceOptions(CLI::App& command, EngineOptions& options);

@@ -7,9 +7,12 @@
 #include <cstdio>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "cli/command.h"
+#include "cli/devices.h"
 #include "cli/interrupt.h"
+#include "cli/usage_message.h"
 #include "cli/version.h"
 
 namespace npumoe::cli {
@@ -19,13 +22,13 @@ constexpr int kExitError = 1;
 constexpr int kExitUsage = 2;
 constexpr int kExitSignal = 128;  // plus the signal's number, as shells report what one ended
 
-// What a command reads and writes is named on the command line only: a variable left over in the
-// environment must not compete with it.
+// What a command reads and writes, and what it is asked to report, stands on the command line only:
+// a variable left over in the environment must not compete with it. README.md lists these.
 bool IsSetting(const std::string& name) {
   static const std::set<std::string> not_settings = {
-      "help",           "model",    "prompt", "file",  "ids-file", "data",     "text",
-      "jsonl",          "path",     "out",    "merge", "package",  "function", "inputs",
-      "calibration",    "frontier", "replay", "json",  "plan",     "explain",  "routing",
+      "help",           "model",    "prompt", "file",      "ids-file", "data",     "text",
+      "jsonl",          "path",     "out",    "merge",     "package",  "function", "inputs",
+      "calibration",    "frontier", "replay", "json",      "plan",     "explain",  "routing",
       "replay-routing", "type",     "force",  "requantize"};
   return not_settings.count(name) == 0;
 }
@@ -40,7 +43,7 @@ void TakeLastValues(CLI::App& app) {
   }
 }
 
-// Every setting has an environment variable: --top-k can be set as NPUMOE_TOP_K.
+// Every setting has an environment variable: --top-k can be set as NPUMOE_TOP_K. Help shows it.
 void NameEnvironmentVariables(CLI::App& app) {
   for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; })) {
     for (CLI::Option* option : command->get_options()) {
@@ -55,11 +58,15 @@ void NameEnvironmentVariables(CLI::App& app) {
 // Whether the first word names a command; if not, says so and lists the commands.
 bool KnowsCommand(const CLI::App& app, const std::string& word) {
   std::string known;
+  std::vector<std::string> names;
   for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
     if (command->get_name() == word) return true;
     known += " " + command->get_name();
+    names.push_back(command->get_name());
   }
-  fmt::print(stderr, "npumoe: error: there is no command '{}'; there are:{}\n", word, known);
+  const std::string near = NearestWord(word, names);
+  fmt::print(stderr, "npumoe: error: there is no command '{}'; {}there are:{}\n", word,
+             near.empty() ? "" : fmt::format("did you mean {}? ", near), known);
   return false;
 }
 
@@ -78,8 +85,8 @@ int Main(int argc, char** argv) {
   app.require_subcommand(1);
   app.footer(
       "Example:\n  npumoe run models/demo \"The special magic number is\" -n 8\n\n"
-      "npumoe COMMAND --help explains a command. Every setting --some-flag (not what is\n"
-      "read and written) may also be given as the environment variable NPUMOE_SOME_FLAG.");
+      "npumoe COMMAND --help explains a command. Where it says (Env:NPUMOE_SOME_FLAG), the\n"
+      "environment variable sets what --some-flag would.");
   CommandBody selected;
   AddRunCommand(app, selected);
   AddShowCommand(app, selected);
@@ -98,12 +105,16 @@ int Main(int argc, char** argv) {
   NameEnvironmentVariables(app);
 
   app.set_version_flag("--version,-v", fmt::format("npumoe {}", kVersion));
+  const auto list_devices = [] { throw CLI::CallForVersion(DeviceTable(), 0); };
+  app.add_flag_callback("--list-devices", list_devices, "What --device takes, and exit");
 
   if (argc > 1 && argv[1][0] != '-' && !KnowsCommand(app, argv[1])) return kExitUsage;
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : kExitUsage;
+    if (error.get_exit_code() == 0) return app.exit(error);  // help, version, devices
+    fmt::print(stderr, "{}", UsageMessage(app, error));
+    return kExitUsage;
   }
   const Status status = selected();
   const bool is_written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;

@@ -12,6 +12,7 @@
 
 #include "cli/command.h"
 #include "cli/comparison_report.h"
+#include "cli/devices.h"
 #include "cli/engine.h"
 #include "cli/input.h"
 #include "cli/progress.h"
@@ -56,10 +57,6 @@ Result<std::vector<int32_t>> ReadTokens(const Options& options, const Model& mod
   } else {
     return UsageError("perplexity needs -f TEXT or --ids-file IDS");
   }
-  const int64_t wanted = options.max_windows * options.window_tokens;
-  if (options.max_windows > 0 && static_cast<int64_t>(ids.size()) > wanted) {
-    ids.resize(static_cast<size_t>(wanted));
-  }
   return ids;
 }
 
@@ -68,7 +65,7 @@ Status PrintPerplexity(const Options& options, Engine& engine, std::span<const i
   Progress progress("perplexity", "windows");
   NPUMOE_ASSIGN_OR_RETURN(
       const PerplexityResult result,
-      MeasurePerplexity(*session, ids, options.window_tokens,
+      MeasurePerplexity(*session, ids, {options.window_tokens, options.max_windows},
                         [&](const WindowProgress& p) { progress.Update(p.done, p.total); }));
   if (options.json) {
     fmt::print("{}\n", nlohmann::ordered_json{{"perplexity", result.perplexity},
@@ -84,15 +81,26 @@ Status PrintPerplexity(const Options& options, Engine& engine, std::span<const i
   return OkStatus();
 }
 
-Status PrintComparison(const Options& options, Engine& engine, std::span<const int32_t> ids) {
+// The device of --kl-against: the same engine for the CPU, else one of its own, kept in `other`.
+Result<Engine*> OpenReference(const Options& options, Engine& engine,
+                              std::unique_ptr<Engine>& other) {
+  if (options.kl_against == kCpuDevice) return &engine;
+  EngineOptions reference = options.engine;
+  reference.device = options.kl_against;
+  NPUMOE_ASSIGN_OR_RETURN(other, OpenEngine(reference));
+  return other.get();
+}
+
+Status CompareDevices(const Options& options, Engine& engine, Engine& reference_engine,
+                      std::span<const int32_t> ids, ComparisonContext& context) {
   TraceRecorder recorder(engine.model->config);
-  TraceRecorder cpu_recorder(engine.model->config);
-  NPUMOE_ASSIGN_OR_RETURN(const auto reference, engine.NewSession(options.window_tokens,
-                                                                  &cpu_recorder, Engine::On::kCpu));
+  TraceRecorder reference_recorder(engine.model->config);
+  const auto on = options.kl_against == kCpuDevice ? Engine::On::kCpu : Engine::On::kPlannedDevice;
+  NPUMOE_ASSIGN_OR_RETURN(
+      const auto reference,
+      reference_engine.NewSession(options.window_tokens, &reference_recorder, on));
   NPUMOE_ASSIGN_OR_RETURN(const auto candidate,
                           engine.NewSession(options.window_tokens, &recorder));
-  ComparisonContext context;
-  context.window_tokens = options.window_tokens;
   {
     Progress progress("comparing", "windows");
     NPUMOE_ASSIGN_OR_RETURN(
@@ -100,23 +108,52 @@ Status PrintComparison(const Options& options, Engine& engine, std::span<const i
         CompareSessions(*reference, *candidate, ids, options.window_tokens,
                         [&](const WindowProgress& p) { progress.Update(p.done, p.total); }));
   }
-  NPUMOE_ASSIGN_OR_RETURN(context.routing, CompareRouting(cpu_recorder.Trace(), recorder.Trace()));
-  NPUMOE_RETURN_IF_ERROR(AddCounts(engine, recorder.Trace(), options.calibration, context));
+  NPUMOE_ASSIGN_OR_RETURN(context.routing,
+                          CompareRouting(reference_recorder.Trace(), recorder.Trace()));
+  if (!engine.uses_npu()) return OkStatus();
+  return AddCounts(engine, recorder.Trace(), options.calibration, context);
+}
+
+Status PrintComparison(const Options& options, Engine& engine, std::span<const int32_t> ids) {
+  std::unique_ptr<Engine> other;
+  NPUMOE_ASSIGN_OR_RETURN(Engine* const reference, OpenReference(options, engine, other));
+  const auto wanted = static_cast<size_t>(options.max_windows * options.window_tokens);
+  if (wanted > 0 && ids.size() > wanted) ids = ids.first(wanted);
+  ComparisonContext context;
+  context.window_tokens = options.window_tokens;
+  context.device = engine.uses_npu() ? DeviceOf(options.engine) : kCpuDevice;
+  context.against = options.kl_against;
+  NPUMOE_RETURN_IF_ERROR(CompareDevices(options, engine, *reference, ids, context));
   fmt::print("{}", options.json ? ComparisonJson(context) + "\n" : ComparisonText(context));
   if (!context.counts_agree()) {
     return InvalidInput("executed dispatch counts differ from those recounted from the trace");
+  }
+  return other == nullptr ? OkStatus() : CheckRequiredNpu(*other, options.engine);
+}
+
+Status CheckOptions(const Options& options) {
+  if (options.kl_against.empty()) return OkStatus();
+  NPUMOE_RETURN_IF_ERROR(CheckDeviceName("--kl-against", options.kl_against));
+  if (options.engine.plan.empty()) {
+    return UsageError(
+        fmt::format("--kl-against {} compares a planned device with it: add --plan "
+                    "FILE",
+                    options.kl_against));
+  }
+  if (options.engine.device == kCpuDevice && options.kl_against == kCpuDevice) {
+    return UsageError("--device cpu --kl-against cpu compares the CPU with itself: name another");
+  }
+  if (options.engine.device == kCpuDevice && !options.calibration.empty()) {
+    return UsageError(
+        "--calibration predicts what a device executes: with --device cpu there is "
+        "nothing to predict");
   }
   return OkStatus();
 }
 
 Status RunPerplexity(const Options& options) {
-  if (!options.kl_against.empty() && options.kl_against != "cpu") {
-    return UsageError("--kl-against takes: cpu");
-  }
+  NPUMOE_RETURN_IF_ERROR(CheckOptions(options));
   NPUMOE_ASSIGN_OR_RETURN(const auto engine, OpenEngine(options.engine));
-  if (!options.kl_against.empty() && !engine->uses_npu()) {
-    return UsageError("--kl-against cpu compares a planned device with it: add --plan FILE");
-  }
   NPUMOE_ASSIGN_OR_RETURN(const auto ids, ReadTokens(options, *engine->model));
   NPUMOE_RETURN_IF_ERROR(options.kl_against.empty() ? PrintPerplexity(options, *engine, ids)
                                                     : PrintComparison(options, *engine, ids));
@@ -126,8 +163,8 @@ Status RunPerplexity(const Options& options) {
 }  // namespace
 
 void AddPerplexityCommand(CLI::App& app, CommandBody& selected) {
-  CLI::App* command = app.add_subcommand(
-      "perplexity", "Perplexity of a text; KL divergence between a device and the CPU");
+  CLI::App* command =
+      app.add_subcommand("perplexity", "Perplexity of a text; KL divergence between two devices");
   auto options = std::make_shared<Options>();
   AddModelOption(*command, options->engine);
   AddThreadOption(*command, options->engine);
@@ -141,7 +178,8 @@ void AddPerplexityCommand(CLI::App& app, CommandBody& selected) {
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 20))
       ->capture_default_str();
   command->add_option("--kl-against", options->kl_against,
-                      "Compare with this device on the same text: cpu");
+                      "Compare with this device on the same text: cpu, or one of `npumoe "
+                      "--list-devices` under the same plan");
   command->add_option("--calibration", options->calibration,
                       "With --kl-against: print what this calibration predicted, with its error");
   command->add_flag("--json", options->json, "Machine-readable output");

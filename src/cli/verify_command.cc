@@ -10,11 +10,11 @@
 #include <string>
 
 #include "cli/command.h"
+#include "cli/devices.h"
 #include "cli/engine.h"
 #include "cli/input.h"
 #include "cli/table.h"
 #include "model/safetensors.h"
-#include "npu/device_registry.h"
 #include "runtime/recount.h"
 #include "runtime/trace_recorder.h"
 #include "runtime/verify.h"
@@ -35,15 +35,22 @@ struct Options {
   bool json = false;
 };
 
+Status CheckDevice(const Options& options) {
+  if (options.engine.device.empty()) return OkStatus();
+  if (options.engine.device == kCpuDevice) {
+    return UsageError("verify needs a device other than cpu");
+  }
+  return CheckDeviceName("--device", options.engine.device);
+}
+
 Status RunPackage(const Options& options) {
-  if (options.engine.device == "cpu") return UsageError("verify needs a device other than cpu");
+  NPUMOE_RETURN_IF_ERROR(CheckDevice(options));
   if (options.inputs.empty() || options.out.empty()) {
     return UsageError("verify --package needs --inputs I.safetensors and --out O.safetensors");
   }
   NPUMOE_ASSIGN_OR_RETURN(const ChipProfile profile, LoadChipProfile(options.chip, ChipFolders()));
   ThreadPool pool(options.engine.threads);
-  const std::string name = options.engine.device.empty() ? "emulator" : options.engine.device;
-  NPUMOE_ASSIGN_OR_RETURN(const auto device, MakeDevice(name, profile, pool));
+  NPUMOE_ASSIGN_OR_RETURN(const auto device, MakeDevice(DeviceOf(options.engine), profile, pool));
   NPUMOE_ASSIGN_OR_RETURN(const Safetensors inputs, Safetensors::Open(options.inputs));
   NPUMOE_ASSIGN_OR_RETURN(const ProgramRun run,
                           RunProgram(options.package, options.function, *device, inputs.tensors()));
@@ -187,7 +194,7 @@ Status RunVerify(const Options& options) {
   if (options.engine.model.empty() || options.engine.plan.empty()) {
     return UsageError("verify needs MODEL and --plan FILE, or --package P");
   }
-  if (options.engine.device == "cpu") return UsageError("verify needs a device other than cpu");
+  NPUMOE_RETURN_IF_ERROR(CheckDevice(options));
   NPUMOE_ASSIGN_OR_RETURN(const auto engine, OpenEngine(options.engine));
   NPUMOE_ASSIGN_OR_RETURN(const Execution execution, Execute(options, *engine));
   const PlacementReport report = engine->npu->report();

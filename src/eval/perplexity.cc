@@ -58,13 +58,14 @@ void ScoreWindow(std::span<const float> logits, std::span<const int32_t> ids, Ru
 }
 
 Result<PerplexityResult> MeasurePerplexity(
-    Session& session, std::span<const int32_t> ids, int64_t window_tokens,
+    Session& session, std::span<const int32_t> ids, const PerplexityWindows& wanted,
     const std::function<void(const WindowProgress&)>& progress) {
-  NPUMOE_RETURN_IF_ERROR(CheckWindows(session, ids.size(), window_tokens, 2));
+  NPUMOE_RETURN_IF_ERROR(CheckWindows(session, ids.size(), wanted.tokens, 2));
   PerplexityResult result;
   RunningMean nll;
-  const auto size = static_cast<size_t>(window_tokens);
-  const auto windows = static_cast<int64_t>(ids.size() / size);
+  const auto size = static_cast<size_t>(wanted.tokens);
+  auto windows = static_cast<int64_t>(ids.size() / size);
+  if (wanted.most > 0) windows = std::min(windows, wanted.most);
   for (int64_t w = 0; w < windows; ++w) {
     const auto window = ids.subspan(static_cast<size_t>(w) * size, size);
     NPUMOE_RETURN_IF_ERROR(session.Rewind(0));

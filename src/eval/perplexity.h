@@ -47,10 +47,15 @@ struct WindowProgress {
   double perplexity = 0;  // so far
 };
 
-// Leaves the session empty. Fails for fewer than two windows of text, as llama-perplexity does,
-// and for windows that do not fit the context.
+struct PerplexityWindows {
+  int64_t tokens = 0;  // of each
+  int64_t most = 0;    // only the first so many; 0: all
+};
+
+// Leaves the session empty. Fails where `ids` hold fewer than two windows, as llama-perplexity does
+// (of which it may be asked to use one), and for windows that do not fit the context.
 Result<PerplexityResult> MeasurePerplexity(
-    Session& session, std::span<const int32_t> ids, int64_t window_tokens,
+    Session& session, std::span<const int32_t> ids, const PerplexityWindows& wanted,
     const std::function<void(const WindowProgress&)>& progress = {});
 
 }  // namespace npumoe

@@ -60,7 +60,7 @@ TEST_F(Perplexity, EqualsTheDefinitionOnReferenceLogits) {
   }
   std::vector<int32_t> twice = ids;
   twice.insert(twice.end(), ids.begin(), ids.end());
-  const auto result = MeasurePerplexity(*session_, twice, 40);
+  const auto result = MeasurePerplexity(*session_, twice, {40});
   ASSERT_TRUE(result.ok()) << result.status().message();
   EXPECT_EQ(result->windows, 2);
   EXPECT_EQ(result->scored_tokens, 2 * 19);
@@ -69,21 +69,31 @@ TEST_F(Perplexity, EqualsTheDefinitionOnReferenceLogits) {
 }
 
 TEST_F(Perplexity, LeavesTheRestOfTheTextOut) {
-  const auto result = MeasurePerplexity(*session_, ids_, 64);
+  const auto result = MeasurePerplexity(*session_, ids_, {64});
   ASSERT_TRUE(result.ok());
   EXPECT_EQ(result->windows, 3);
   EXPECT_EQ(result->scored_tokens, 3 * 31);
 }
 
+TEST_F(Perplexity, UsesOnlyTheFirstWindowsOfALongerText) {
+  const auto all = MeasurePerplexity(*session_, std::span(ids_).first(128), {64});
+  const auto one = MeasurePerplexity(*session_, ids_, {64, 1});
+  const auto two = MeasurePerplexity(*session_, ids_, {64, 2});
+  ASSERT_TRUE(all.ok() && one.ok() && two.ok()) << one.status().message();
+  EXPECT_EQ(one->windows, 1);
+  EXPECT_EQ(two->windows, 2);
+  EXPECT_DOUBLE_EQ(two->perplexity, all->perplexity);
+}
+
 TEST_F(Perplexity, RefusesLessThanTwoWindows) {
-  const auto result = MeasurePerplexity(*session_, ids_, 128);
+  const auto result = MeasurePerplexity(*session_, ids_, {128});
   ASSERT_FALSE(result.ok());
   EXPECT_NE(result.status().message().find("200 tokens"), std::string::npos);
 }
 
 TEST_F(Perplexity, RefusesAWindowBeyondTheContext) {
   const auto small = OpenSession(model_, pool_, {.context_tokens = 50});
-  EXPECT_EQ(MeasurePerplexity(*small, ids_, 64).status().code(), StatusCode::kUsage);
+  EXPECT_EQ(MeasurePerplexity(*small, ids_, {64}).status().code(), StatusCode::kUsage);
 }
 
 }  // namespace
