@@ -60,6 +60,8 @@ class Program {
   // it: what is shared with another process is not copied. kUnsupported: allocate and copy.
   virtual Result<std::unique_ptr<DeviceBuffer>> Wrap(const TensorSpec& spec,
                                                      std::span<std::byte> memory);
+  // What loading took, the device's compiler included; time 0: the device does not tell.
+  virtual LaunchReport load_report() const { return {}; }
   // None: the device does not tell.
   virtual std::optional<ComputePlan> compute_plan() const { return std::nullopt; }
 };

@@ -3,90 +3,31 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
-#include <new>
+#include <chrono>
+#include <limits>
+#include <mutex>
 #include <set>
+#include <thread>
 #include <utility>
 
-#include "base/aligned_buffer.h"
 #include "graph/mlpackage.h"
 #include "graph/validator.h"
-#include "npu/emulator/executable.h"
-#include "npu/emulator/launch_queue.h"
+#include "npu/emulator/emulator_program.h"
+#include "npu/emulator/fault_effects.h"
 
 namespace npumoe {
 namespace {
 
+using emulator::Core;
+using emulator::Describe;
+using emulator::EmulatedBuffer;
+using emulator::EmulatedProgram;
 using emulator::Executable;
-using emulator::LaunchQueue;
-
-class EmulatedBuffer final : public DeviceBuffer {
- public:
-  explicit EmulatedBuffer(const TensorSpec& spec) : spec_(spec), memory_(spec.bytes()) {}
-  std::span<std::byte> bytes() override { return memory_.span(); }
-  const TensorSpec& spec() const { return spec_; }
-
- private:
-  TensorSpec spec_;
-  AlignedBuffer<std::byte> memory_;
-};
-
-// What a device and its programs share; lives as long as the last of them.
-struct Core {
-  Core(const ChipProfile& p, ThreadPool& shared_pool, const EmulatorOptions& options)
-      : profile(p), pool(shared_pool), queue(options.start, p.limits.max_requests_in_flight) {}
-
-  const ChipProfile profile;
-  ThreadPool& pool;
-  AlignedBuffer<float> workspace;  // the worker's alone
-  std::atomic<int64_t> programs{0};
-  LaunchQueue queue;  // last: its worker ends before the rest goes
-};
-
-bool SameLayout(const TensorSpec& a, const TensorSpec& b) {
-  return a.dtype == b.dtype && a.shape == b.shape;
-}
-
-std::string Describe(const TensorSpec& spec) {
-  return fmt::format("'{}' {} {}", spec.name, Name(spec.dtype), spec.shape.ToString());
-}
-
-class EmulatedProgram final : public Program {
- public:
-  // Takes one of the core's places for programs, which the caller has reserved.
-  EmulatedProgram(std::shared_ptr<Core> core, std::shared_ptr<const Executable> executable)
-      : core_(std::move(core)), executable_(std::move(executable)) {}
-  // Waiting requests are cancelled, a running one is finished first.
-  ~EmulatedProgram() override {
-    core_->queue.Forget(this);
-    --core_->programs;
-  }
-
-  const std::vector<TensorSpec>& inputs() const override { return executable_->inputs(); }
-  const std::vector<TensorSpec>& outputs() const override { return executable_->outputs(); }
-  int64_t weight_bytes() const override { return executable_->weight_bytes(); }
-
-  Result<std::unique_ptr<DeviceBuffer>> Allocate(const TensorSpec& spec) override {
-    const auto fits = [&](const TensorSpec& own) { return SameLayout(own, spec); };
-    if (std::none_of(inputs().begin(), inputs().end(), fits) &&
-        std::none_of(outputs().begin(), outputs().end(), fits)) {
-      return InvalidInput(
-          fmt::format("a buffer for {} fits no input or output of the program", Describe(spec)));
-    }
-    try {
-      return std::unique_ptr<DeviceBuffer>(std::make_unique<EmulatedBuffer>(spec));
-    } catch (const std::bad_alloc&) {
-      return ResourceExhausted(fmt::format("no memory for a buffer of {} bytes", spec.bytes()));
-    }
-  }
-
-  const std::shared_ptr<Core>& core() const { return core_; }
-  const std::shared_ptr<const Executable>& executable() const { return executable_; }
-
- private:
-  std::shared_ptr<Core> core_;
-  std::shared_ptr<const Executable> executable_;
-};
+using emulator::FaultEffect;
+using emulator::FaultKind;
+using emulator::FindEffect;
+using emulator::LoadedProgram;
+using emulator::SameLayout;
 
 Status CheckBytes(int64_t program_bytes, int64_t file_bytes, const ChipProfile& profile) {
   const NpuLimits& limits = profile.limits;
@@ -103,9 +44,8 @@ Status CheckBytes(int64_t program_bytes, int64_t file_bytes, const ChipProfile& 
   return OkStatus();
 }
 
-Result<std::shared_ptr<const Executable>> ReadExecutable(const std::filesystem::path& path,
-                                                         const std::string& function,
-                                                         const ChipProfile& profile) {
+Result<LoadedProgram> ReadProgram(const std::filesystem::path& path, const std::string& function,
+                                  const ChipProfile& profile) {
   NPUMOE_ASSIGN_OR_RETURN(Mlpackage package, ReadMlpackage(path));
   NPUMOE_ASSIGN_OR_RETURN(const Graph* graph, package.Function(function));
   const auto where = [&](const Status& status) {
@@ -119,7 +59,47 @@ Result<std::shared_ptr<const Executable>> ReadExecutable(const std::filesystem::
   }
   auto executable = Executable::Build(*graph, package.storage);
   if (!executable.ok()) return where(executable.status());
-  return executable;
+  LoadedProgram loaded;
+  loaded.executable = *std::move(executable);
+  loaded.fault_name = emulator::FaultNameOf(path, function);
+  loaded.load_report.modelled = true;
+  loaded.operations = static_cast<int64_t>(graph->operations.size());
+  return loaded;
+}
+
+// What a compiler that takes its time does to a load.
+Status TakeTime(double ms, double limit_ms) {
+  std::this_thread::sleep_for(std::chrono::duration<double, std::milli>(std::min(ms, limit_ms)));
+  if (ms <= limit_ms) return OkStatus();
+  return {StatusCode::kDeadlineExceeded,
+          fmt::format("loading did not end within {} ms, by the fault script", limit_ms)};
+}
+
+// Effects of a load that do not depend on the package.
+Status SufferLoad(std::span<const FaultEffect> effects, Core& core) {
+  if (FindEffect(effects, FaultKind::kCrash) != nullptr) emulator::CrashNow();
+  if (FindEffect(effects, FaultKind::kLost) != nullptr) {
+    core.lost = true;
+    return emulator::DeviceIsLost();
+  }
+  if (FindEffect(effects, FaultKind::kHang) != nullptr) {
+    return TakeTime(std::numeric_limits<double>::infinity(), core.load_timeout_ms);
+  }
+  NPUMOE_RETURN_IF_ERROR(emulator::RefusalAmong(effects));
+  const FaultEffect* slow = FindEffect(effects, FaultKind::kSlowCompile);
+  return slow == nullptr ? OkStatus() : TakeTime(slow->sleep_ms, core.load_timeout_ms);
+}
+
+// The effects of a load that hold for every launch of the program.
+void Apply(std::span<const FaultEffect> effects, LoadedProgram& program) {
+  for (const FaultEffect& effect : effects) {
+    if (effect.kind == FaultKind::kSlowCompile) {
+      program.load_report.time_ms += effect.modelled_ms;
+    } else if (effect.kind == FaultKind::kCpuPlacement || effect.kind == FaultKind::kWrong ||
+               effect.kind == FaultKind::kNan || effect.kind == FaultKind::kOverflow) {
+      program.effects.push_back(effect);
+    }
+  }
 }
 
 Status CheckPlaces(int64_t programs, const ChipProfile& profile) {
@@ -182,7 +162,7 @@ Status CheckRows(std::span<const int> rows, const Executable& executable) {
   return OkStatus();
 }
 
-class Emulator final : public Device {
+class Emulator final : public Device, public emulator::FaultTarget {
  public:
   explicit Emulator(std::shared_ptr<Core> core) : core_(std::move(core)) {}
 
@@ -194,24 +174,31 @@ class Emulator final : public Device {
   }
 
   Status Supports(const std::filesystem::path& package, const std::string& function) override {
+    if (core_->lost) return emulator::DeviceIsLost();
     NPUMOE_RETURN_IF_ERROR(CheckPlaces(core_->programs.load(), core_->profile));
-    return ReadExecutable(package, function, core_->profile).status();
+    return ReadProgram(package, function, core_->profile).status();
   }
 
   Result<std::unique_ptr<Program>> Load(const std::filesystem::path& package,
                                         const std::string& function) override {
+    if (core_->lost) return emulator::DeviceIsLost();
+    std::vector<FaultEffect> effects = TakeInjected();
+    for (const FaultEffect& e : core_->faults.OnLoad(emulator::FaultNameOf(package, function))) {
+      effects.push_back(e);
+    }
+    NPUMOE_RETURN_IF_ERROR(SufferLoad(effects, *core_));
     // The place is taken first, so that loads at the same time cannot pass the limit together.
     int64_t programs = core_->programs.load();
     do {
       NPUMOE_RETURN_IF_ERROR(CheckPlaces(programs, core_->profile));
     } while (!core_->programs.compare_exchange_weak(programs, programs + 1));
-    auto executable = ReadExecutable(package, function, core_->profile);
-    if (!executable.ok()) {
+    auto program = ReadProgram(package, function, core_->profile);
+    if (!program.ok()) {
       --core_->programs;
-      return executable.status();
+      return program.status();
     }
-    return std::unique_ptr<Program>(
-        std::make_unique<EmulatedProgram>(core_, *std::move(executable)));
+    Apply(effects, *program);
+    return std::unique_ptr<Program>(std::make_unique<EmulatedProgram>(core_, *std::move(program)));
   }
 
   Result<RequestId> Submit(const LaunchRequest& request) override {
@@ -219,34 +206,43 @@ class Emulator final : public Device {
     if (program == nullptr || program->core() != core_) {
       return InvalidInput("the request's program was not loaded by this device");
     }
+    NPUMOE_RETURN_IF_ERROR(program->CheckNotLost());
     NPUMOE_ASSIGN_OR_RETURN(auto inputs, CheckBuffers(request.inputs, program->inputs(), "input"));
     NPUMOE_ASSIGN_OR_RETURN(auto outputs,
                             CheckBuffers(request.outputs, program->outputs(), "output"));
     NPUMOE_RETURN_IF_ERROR(CheckDistinct(inputs, outputs));
-    NPUMOE_RETURN_IF_ERROR(CheckRows(request.rows, *program->executable()));
-    const LaunchCost cost = program->executable()->Cost(core_->profile.npu, request.rows);
-    return core_->queue.Submit(program, {cost.total_ms(), cost.energy_j, true},
-                               MakeRun(*program, inputs, outputs));
+    NPUMOE_RETURN_IF_ERROR(CheckRows(request.rows, *program->loaded().executable));
+    std::vector<FaultEffect> effects = TakeInjected();
+    for (const FaultEffect& e : core_->faults.OnLaunch(program->loaded().fault_name)) {
+      effects.push_back(e);
+    }
+    NPUMOE_RETURN_IF_ERROR(emulator::RefusalAmong(effects));
+    return core_->queue.Submit(program->MakeLaunch(inputs, outputs, request.rows, effects));
   }
 
   Result<LaunchReport> Wait(RequestId request, double timeout_ms) override {
     return core_->queue.Wait(request, timeout_ms);
   }
 
+  Status Reopen() override {
+    if (core_->lost.exchange(false)) ++core_->opened;
+    return OkStatus();
+  }
+
+  void InjectNext(std::vector<FaultEffect> effects) override {
+    const std::lock_guard lock(injected_mutex_);
+    injected_ = std::move(effects);
+  }
+
  private:
-  std::function<Status()> MakeRun(const EmulatedProgram& program,
-                                  std::span<EmulatedBuffer* const> inputs,
-                                  std::span<EmulatedBuffer* const> outputs) {
-    std::vector<std::span<const std::byte>> in;
-    std::vector<std::span<std::byte>> out;
-    for (EmulatedBuffer* buffer : inputs) in.push_back(buffer->bytes());
-    for (EmulatedBuffer* buffer : outputs) out.push_back(buffer->bytes());
-    // The queue is a member of the core, so the core outlives every run.
-    return [core = core_.get(), executable = program.executable(), in = std::move(in),
-            out = std::move(out)] { return executable->Run(in, out, core->workspace, core->pool); };
+  std::vector<FaultEffect> TakeInjected() {
+    const std::lock_guard lock(injected_mutex_);
+    return std::exchange(injected_, {});
   }
 
   std::shared_ptr<Core> core_;
+  std::mutex injected_mutex_;
+  std::vector<FaultEffect> injected_;
 };
 
 }  // namespace

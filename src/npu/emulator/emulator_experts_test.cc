@@ -42,9 +42,9 @@ float Activation(float gate, float up, float limit) {
 std::vector<float> ReferenceExpert(const ExpertSlot& slot, const std::vector<float>& x,
                                    float limit = 0) {
   const int64_t h = kSizes.hidden, inner = kSizes.intermediate;
-  const std::vector<float> gate = WeightFloats(slot.gate, h * inner);
-  const std::vector<float> up = WeightFloats(slot.up, h * inner);
-  const std::vector<float> down = WeightFloats(slot.down, h * inner);
+  const std::vector<float> gate = WeightFloats(slot.gate.values, h * inner);
+  const std::vector<float> up = WeightFloats(slot.up.values, h * inner);
+  const std::vector<float> down = WeightFloats(slot.down.values, h * inner);
   const auto bias_of = [](const WeightData& bias, int64_t size) {
     return bias.produce ? WeightFloats(bias, size) : std::vector<float>(static_cast<size_t>(size));
   };

@@ -53,6 +53,7 @@ Status Executable::AddOperations() {
   steps_ = std::move(builder.steps);
   blocks_ = std::move(builder.blocks);
   constants_ = std::move(builder.constants);
+  materialised_ = std::move(builder.materialised);
   products_ = std::move(builder.products);
   for (const std::string& name : graph_.outputs) outputs_.push_back(*graph_.Find(name));
   return OkStatus();

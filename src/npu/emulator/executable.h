@@ -51,6 +51,7 @@ class Executable {
   std::vector<Step> steps_;
   std::vector<Block> blocks_;
   std::vector<std::unique_ptr<AlignedBuffer<float>>> constants_;
+  std::vector<std::unique_ptr<AlignedBuffer<std::byte>>> materialised_;
   std::vector<ProductWork> products_;
   std::vector<int64_t> input_capacity_;
   int64_t workspace_floats_ = 0;

@@ -3,24 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
+#include "npu/wait_deadline.h"
+
 namespace npumoe::emulator {
-namespace {
-
-constexpr double kLongestWaitMs = 1e9;  // eleven days: keeps the clock's arithmetic in range
-
-std::chrono::steady_clock::time_point DeadlineAfter(double timeout_ms) {
-  // A NaN or negative time-out asks whether the request is done.
-  const double ms = timeout_ms > 0 ? std::min(timeout_ms, kLongestWaitMs) : 0;
-  return std::chrono::steady_clock::now() +
-         std::chrono::duration_cast<std::chrono::steady_clock::duration>(
-             std::chrono::duration<double, std::milli>(ms));
-}
-
-}  // namespace
-
 LaunchQueue::LaunchQueue(EmulatorStart start, int64_t max_in_flight)
     : start_(start), max_in_flight_(static_cast<size_t>(max_in_flight)) {
   NPUMOE_CHECK(max_in_flight > 0);
@@ -38,7 +25,7 @@ LaunchQueue::~LaunchQueue() {
 }
 
 bool LaunchQueue::MayStart() const {
-  if (pending_.empty()) return false;
+  if (pending_.empty() || holder_ != 0) return false;
   return start_ == EmulatorStart::kOnSubmit || pending_.front() <= released_;
 }
 
@@ -47,9 +34,16 @@ void LaunchQueue::Work() {
   while (true) {
     work_arrived_.wait(lock, [this] { return stopping_ || MayStart(); });
     if (stopping_) return;
-    running_ = pending_.front();
+    const RequestId next = pending_.front();
     pending_.pop_front();
-    const std::function<Status()> run = std::move(requests_.at(running_).run);
+    QueuedLaunch& launch = requests_.at(next).launch;
+    if (launch.hang != Hang::kNone) {
+      hanging_.insert(next);
+      if (launch.hang == Hang::kDevice) holder_ = next;
+      continue;
+    }
+    running_ = next;
+    const std::function<Status()> run = std::move(launch.run);
     lock.unlock();
     Status status = run();
     lock.lock();
@@ -58,8 +52,7 @@ void LaunchQueue::Work() {
   }
 }
 
-Result<RequestId> LaunchQueue::Submit(const void* owner, const LaunchReport& report,
-                                      std::function<Status()> run) {
+Result<RequestId> LaunchQueue::Submit(QueuedLaunch launch) {
   RequestId id = 0;
   {
     const std::lock_guard lock(mutex_);
@@ -70,7 +63,7 @@ Result<RequestId> LaunchQueue::Submit(const void* owner, const LaunchReport& rep
                       requests_.size()));
     }
     id = next_id_++;
-    requests_[id] = {owner, report, std::move(run), std::nullopt};
+    requests_[id] = {std::move(launch), std::nullopt};
     pending_.push_back(id);
   }
   work_arrived_.notify_all();
@@ -101,22 +94,29 @@ Result<LaunchReport> LaunchQueue::Wait(RequestId id, double timeout_ms) {
   requests_.erase(it);
   work_done_.notify_all();  // another thread may wait for the same request: it is gone
   if (!done.outcome->ok()) return *done.outcome;
-  return done.report;
+  return done.launch.report;
+}
+
+void LaunchQueue::Cancel(Request& request) {
+  request.launch.run = nullptr;
+  request.outcome = Status(StatusCode::kCancelled, "the program was unloaded before it ran");
 }
 
 void LaunchQueue::Forget(const void* owner) {
   std::unique_lock lock(mutex_);
   const auto cancelled = [&](RequestId id) {
     Request& request = requests_.at(id);
-    if (request.owner != owner) return false;
-    request.run = nullptr;
-    request.outcome = Status(StatusCode::kCancelled, "the program was unloaded before it ran");
+    if (request.launch.owner != owner) return false;
+    Cancel(request);
     return true;
   };
-  pending_.erase(std::remove_if(pending_.begin(), pending_.end(), cancelled), pending_.end());
+  std::erase_if(pending_, cancelled);
+  std::erase_if(hanging_, cancelled);
+  if (!hanging_.contains(holder_)) holder_ = 0;
   work_done_.notify_all();
   work_arrived_.notify_all();
-  work_done_.wait(lock, [&] { return running_ == 0 || requests_.at(running_).owner != owner; });
+  work_done_.wait(lock,
+                  [&] { return running_ == 0 || requests_.at(running_).launch.owner != owner; });
 }
 
 }  // namespace npumoe::emulator

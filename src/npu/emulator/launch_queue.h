@@ -11,6 +11,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <thread>
 
 #include "base/status.h"
@@ -18,6 +19,16 @@
 #include "npu/emulator/emulator.h"
 
 namespace npumoe::emulator {
+
+// Whether a request ever ends, and what that means for those behind it.
+enum class Hang { kNone, kRequest, kDevice };
+
+struct QueuedLaunch {
+  const void* owner = nullptr;  // names what Forget ends
+  LaunchReport report;          // the answer when `run` succeeds
+  std::function<Status()> run;
+  Hang hang = Hang::kNone;  // otherwise `run` is never called: only Forget ends the request
+};
 
 class LaunchQueue {
  public:
@@ -27,10 +38,8 @@ class LaunchQueue {
   LaunchQueue(const LaunchQueue&) = delete;
   LaunchQueue& operator=(const LaunchQueue&) = delete;
 
-  // `report` is the answer when `run` succeeds. `owner` names what Forget ends. Fails with
-  // kResourceExhausted when max_in_flight requests were submitted and not collected.
-  Result<RequestId> Submit(const void* owner, const LaunchReport& report,
-                           std::function<Status()> run);
+  // Fails with kResourceExhausted when max_in_flight requests were submitted and not collected.
+  Result<RequestId> Submit(QueuedLaunch launch);
   Result<LaunchReport> Wait(RequestId id, double timeout_ms);
   // Cancels the owner's waiting requests and blocks while one of its requests runs. Their answer
   // is kCancelled.
@@ -38,13 +47,12 @@ class LaunchQueue {
 
  private:
   struct Request {
-    const void* owner = nullptr;
-    LaunchReport report;
-    std::function<Status()> run;
+    QueuedLaunch launch;
     std::optional<Status> outcome;  // set when it is done
   };
   void Work();
   bool MayStart() const;
+  void Cancel(Request& request);
 
   const EmulatorStart start_;
   const size_t max_in_flight_;
@@ -53,6 +61,8 @@ class LaunchQueue {
   std::condition_variable work_done_;
   std::map<RequestId, Request> requests_;  // submitted and not collected
   std::deque<RequestId> pending_;          // not begun
+  std::set<RequestId> hanging_;            // begun, will not end
+  RequestId holder_ = 0;                   // a hanging request that holds the device; 0: none
   RequestId running_ = 0;                  // 0: none
   RequestId next_id_ = 1;
   RequestId released_ = 0;  // kOnWait: requests up to this one may start

@@ -11,6 +11,8 @@ struct Entry {
 };
 
 constexpr std::array kOperations = {
+    Entry{"constexpr_blockwise_shift_scale", AddConstexpr},
+    Entry{"constexpr_lut_to_dense", AddConstexpr},
     Entry{"conv", AddConv},
     Entry{"linear", AddLinear},
     Entry{"matmul", AddMatMul},

@@ -16,6 +16,8 @@ using AddOperation = Status (*)(StepBuilder&, const Operation&, const Arguments&
 // Null when there is none.
 AddOperation FindOperation(std::string_view type);
 
+// operations_constexpr.cc
+Status AddConstexpr(StepBuilder&, const Operation&, const Arguments&);
 // operations_products.cc
 Status AddConv(StepBuilder&, const Operation&, const Arguments&);
 Status AddLinear(StepBuilder&, const Operation&, const Arguments&);

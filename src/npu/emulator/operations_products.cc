@@ -4,21 +4,13 @@
 
 #include <algorithm>
 
+#include "graph/weights/materialised.h"
 #include "kernels/gemm/gemm.h"
 #include "npu/emulator/operations.h"
 #include "npu/emulator/strided.h"
 
 namespace npumoe::emulator {
 namespace {
-
-// The bytes of a weight constant where they lie, or an empty view.
-TensorView WeightView(const StepBuilder& builder, const std::string& value) {
-  const Constant* constant = builder.ConstantOf(value);
-  if (constant == nullptr) return {};
-  const auto* weight = std::get_if<WeightData>(&constant->value);
-  if (weight == nullptr || weight->view.empty()) return {};
-  return {constant->spec.dtype, constant->spec.shape, weight->view.data};
-}
 
 TensorView MatrixAt(const TensorView& weight, int64_t index, int64_t rows, int64_t columns) {
   const auto bytes = static_cast<int64_t>(BytesPerElement(weight.dtype)) * rows * columns;
@@ -135,9 +127,9 @@ struct MatMulStep {
   }
 };
 
-double MatMulWeightBytes(const StepBuilder& builder, const std::string& y) {
-  const Constant* constant = builder.ConstantOf(y);
-  return constant == nullptr ? 0 : static_cast<double>(constant->spec.bytes());
+// What a launch streams for a product: weights as the package stores them, compressed or not.
+double StreamedBytes(const StepBuilder& builder, const std::string& weight) {
+  return static_cast<double>(StoredBytes(builder.graph(), weight));
 }
 
 }  // namespace
@@ -146,7 +138,7 @@ Status AddConv(StepBuilder& builder, const Operation& operation, const Arguments
   NPUMOE_RETURN_IF_ERROR(CheckPointwise(arguments));
   const TensorSpec& x = arguments.Spec("x");
   const TensorSpec& result = operation.outputs.front();
-  const TensorView weight = WeightView(builder, arguments.Spec("weight").name);
+  const TensorView weight = builder.WeightView(arguments.Spec("weight").name);
   if (weight.empty()) return arguments.NotSupported("a weight that is not in the weight file");
   NPUMOE_ASSIGN_OR_RETURN(const std::span<const float> bias, Bias(builder, arguments));
   const ChannelShape channels = ChannelsOf(x.shape);
@@ -163,7 +155,7 @@ Status AddConv(StepBuilder& builder, const Operation& operation, const Arguments
   builder.AddRounding(result, out);
   builder.AddProduct({.rows = static_cast<double>(shape.rows),
                       .flops_per_row = 2.0 * static_cast<double>(weight.shape.elements()),
-                      .weight_bytes = static_cast<double>(weight.bytes())},
+                      .weight_bytes = StreamedBytes(builder, arguments.Spec("weight").name)},
                      x.name);
   return OkStatus();
 }
@@ -171,7 +163,7 @@ Status AddConv(StepBuilder& builder, const Operation& operation, const Arguments
 Status AddLinear(StepBuilder& builder, const Operation& operation, const Arguments& arguments) {
   const TensorSpec& x = arguments.Spec("x");
   const TensorSpec& result = operation.outputs.front();
-  const TensorView weight = WeightView(builder, arguments.Spec("weight").name);
+  const TensorView weight = builder.WeightView(arguments.Spec("weight").name);
   if (weight.empty()) return arguments.NotSupported("a weight that is not in the weight file");
   NPUMOE_ASSIGN_OR_RETURN(const std::span<const float> bias, Bias(builder, arguments));
   NPUMOE_ASSIGN_OR_RETURN(const BlockId in, builder.RowMajor(x.name));
@@ -186,7 +178,7 @@ Status AddLinear(StepBuilder& builder, const Operation& operation, const Argumen
   builder.AddRounding(result, out);
   builder.AddProduct({.rows = static_cast<double>(rows),
                       .flops_per_row = 2.0 * static_cast<double>(weight.shape.elements()),
-                      .weight_bytes = static_cast<double>(weight.bytes())},
+                      .weight_bytes = StreamedBytes(builder, arguments.Spec("weight").name)},
                      x.name);
   return OkStatus();
 }
@@ -200,7 +192,7 @@ Status AddMatMul(StepBuilder& builder, const Operation& operation, const Argumen
   step.y = MakeOperand(y.shape, arguments.Flag("transpose_y", false), result.shape);
   NPUMOE_ASSIGN_OR_RETURN(step.x_block, builder.RowMajor(x.name));
   std::vector<BlockId> blocks = {step.x_block};
-  if (step.y.transposed) step.weight = WeightView(builder, y.name);
+  if (step.y.transposed) step.weight = builder.WeightView(y.name);
   if (step.weight.empty()) {
     NPUMOE_ASSIGN_OR_RETURN(step.y_block, builder.RowMajor(y.name));
     blocks.push_back(step.y_block);
@@ -218,7 +210,7 @@ Status AddMatMul(StepBuilder& builder, const Operation& operation, const Argumen
   builder.AddProduct({.rows = static_cast<double>(step.x.used_rows()),
                       .flops_per_row = 2.0 * batches * static_cast<double>(step.y.rows) *
                                        static_cast<double>(step.y.columns),
-                      .weight_bytes = MatMulWeightBytes(builder, y.name)},
+                      .weight_bytes = StreamedBytes(builder, y.name)},
                      x.name);
   return OkStatus();
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 #include <utility>
 
 #include "kernels/convert/convert.h"
@@ -53,7 +54,7 @@ Result<StepBuilder> StepBuilder::Create(const Graph& graph) {
   for (const Operation& operation : graph.operations) {
     for (const TensorSpec& spec : operation.outputs) {
       if (!IsExecutable(spec.dtype)) return RefuseType(spec);
-      builder.values_[spec.name] = {spec, nullptr};
+      builder.values_[spec.name] = {spec, nullptr, IsConstexpr(operation)};
       builder.states_[spec.name] = {};
     }
   }
@@ -66,6 +67,17 @@ const TensorSpec& StepBuilder::Spec(const std::string& value) const {
 
 const Constant* StepBuilder::ConstantOf(const std::string& value) const {
   return values_.at(value).constant;
+}
+
+TensorView StepBuilder::WeightView(const std::string& value) const {
+  const TensorSpec& spec = Spec(value);
+  if (const std::byte* made = states_.at(value).materialised; made != nullptr) {
+    return ViewOf(spec, made);
+  }
+  const Constant* constant = ConstantOf(value);
+  const auto* weight = constant == nullptr ? nullptr : std::get_if<WeightData>(&constant->value);
+  if (weight == nullptr || weight->view.empty()) return {};
+  return ViewOf(spec, weight->view.data);
 }
 
 Result<float> StepBuilder::ScalarFloat(const Arguments& arguments, std::string_view parameter,
@@ -102,6 +114,18 @@ BlockId StepBuilder::Declare(const TensorSpec& result) {
 
 BlockId StepBuilder::DeclareTokenMajor(const TensorSpec& result) {
   return states_.at(result.name).token_major = AddBlock(result.shape.elements());
+}
+
+Result<std::span<std::byte>> StepBuilder::DeclareMaterialised(const TensorSpec& result) {
+  try {
+    materialised.push_back(std::make_unique<AlignedBuffer<std::byte>>(result.bytes()));
+  } catch (const std::bad_alloc&) {
+    return ResourceExhausted(
+        fmt::format("no memory for the {} bytes of the weight '{}'", result.bytes(), result.name));
+  }
+  const std::span<std::byte> bytes = materialised.back()->span();
+  states_.at(result.name).materialised = bytes.data();
+  return bytes;
 }
 
 void StepBuilder::DeclareAlias(const TensorSpec& result, BlockId block) {
@@ -147,14 +171,17 @@ Result<BlockId> StepBuilder::RowMajor(const std::string& value) {
   if (!IsExecutable(spec.dtype)) return RefuseType(spec);
   const int64_t elements = spec.shape.elements();
   const BlockId block = AddBlock(elements);
-  if (const Constant* constant = ConstantOf(value); constant != nullptr) {
+  const Constant* constant = ConstantOf(value);
+  if (constant != nullptr || state.materialised != nullptr) {
     auto floats = std::make_unique<AlignedBuffer<float>>(static_cast<size_t>(elements));
-    if (const auto* numbers = std::get_if<std::vector<float>>(&constant->value)) {
+    const auto* numbers =
+        constant == nullptr ? nullptr : std::get_if<std::vector<float>>(&constant->value);
+    const TensorView weight = WeightView(value);
+    if (numbers == nullptr && weight.empty()) return RefuseType(spec);
+    if (numbers != nullptr) {
       std::copy(numbers->begin(), numbers->end(), floats->data());
-    } else if (const auto* weight = std::get_if<WeightData>(&constant->value)) {
-      ToF32(ViewOf(spec, weight->view.data), 0, floats->span());
     } else {
-      return RefuseType(spec);
+      ToF32(weight, 0, floats->span());
     }
     blocks[static_cast<size_t>(block)].constant = floats->data();
     constants.push_back(std::move(floats));

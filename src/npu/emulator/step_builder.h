@@ -36,6 +36,9 @@ class StepBuilder {
 
   const TensorSpec& Spec(const std::string& value) const;
   const Constant* ConstantOf(const std::string& value) const;  // null: computed
+  // The bytes of a weight where they lie, or those that a constexpr operation made; empty for
+  // anything else.
+  TensorView WeightView(const std::string& value) const;
   // A scalar or list of floats that the program holds; the fallback where it is not bound.
   Result<float> ScalarFloat(const Arguments& arguments, std::string_view parameter,
                             float fallback) const;
@@ -49,6 +52,8 @@ class StepBuilder {
 
   BlockId Declare(const TensorSpec& result);  // row-major
   BlockId DeclareTokenMajor(const TensorSpec& result);
+  // The result of a constexpr operation: memory for its values, which the caller fills.
+  Result<std::span<std::byte>> DeclareMaterialised(const TensorSpec& result);
   // `result` has the elements of `value` in the same row-major order (reshape).
   void DeclareAlias(const TensorSpec& result, BlockId block);
   BlockId Scratch(int64_t elements);
@@ -60,6 +65,7 @@ class StepBuilder {
   // After an operation's steps: what its results depend on, and stores of graph outputs.
   Status FinishOperation(const Operation& operation);
 
+  const Graph& graph() const { return *graph_; }
   const ValueTable& values() const { return values_; }
 
   std::vector<Step> steps;
@@ -67,6 +73,7 @@ class StepBuilder {
   std::vector<ProductWork> products;
   // Memory behind Block::constant.
   std::vector<std::unique_ptr<AlignedBuffer<float>>> constants;
+  std::vector<std::unique_ptr<AlignedBuffer<std::byte>>> materialised;
 
  private:
   static constexpr int kNoInput = -1;
@@ -74,7 +81,8 @@ class StepBuilder {
   struct State {
     BlockId row_major = -1;
     BlockId token_major = -1;
-    int graph_input = -1;       // position among the inputs
+    int graph_input = -1;  // position among the inputs
+    const std::byte* materialised = nullptr;
     int depends_on = kNoInput;  // the only input it depends on
   };
   StepBuilder() = default;
