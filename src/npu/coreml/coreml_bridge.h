@@ -2,8 +2,9 @@
 // decides nothing: caching, limits, time limits, retries, placement, copies and the meaning of
 // errors are the business of the files around it, which are tested over a double of this interface.
 //
-// Thread rules: every function from any thread. Receivers and sinks are called once, from any
-// thread, possibly before the call that was given them returns. What was passed in may be destroyed
+// Thread rules: every function from any thread. Receivers and sinks are called from any thread,
+// possibly before the call that was given them returns; where an exception came after an answer,
+// once more: the first answer counts. What was passed in may be destroyed
 // as soon as the call returns; the bridge and a model keep themselves alive while work is under
 // way.
 #pragma once

@@ -218,22 +218,34 @@ class CoremlDevice final : public Device {
 
 }  // namespace
 
-Status CoremlAvailability() { return AvailabilityOf(coreml::MakeBridge().get()); }
-
-std::string CoremlVersion() {
+DeviceListing CoremlListing() {
   const auto bridge = coreml::MakeBridge();
-  if (bridge == nullptr) return "";
+  const Status status = AvailabilityOf(bridge.get());
+  if (bridge == nullptr) return {"coreml", false, "", status.message()};
   const HostFacts facts = bridge->Facts();
-  return fmt::format("macOS {} ({}), {}", facts.os_version, facts.os_build, facts.chip);
+  return {"coreml", status.ok(), fmt::format("macOS {} ({})", facts.os_version, facts.os_build),
+          status.ok() ? fmt::format("Neural Engine of {}", facts.chip) : status.message()};
 }
 
-Result<std::unique_ptr<Device>> MakeCoremlDevice(const ChipProfile& profile,
-                                                 const CoremlOptions& options) {
-  return MakeCoremlDevice(
-      profile, options,
-      {coreml::MakeBridge(), std::make_shared<SteadyClock>(), [](double ms) {
-         std::this_thread::sleep_for(std::chrono::duration<double, std::milli>(ms));
-       }});
+Result<std::unique_ptr<Device>> MakeCoremlDevice(const std::string& target,
+                                                 const ChipProfile& profile,
+                                                 const DeviceOptions& options) {
+  CoremlOptions coreml;
+  if (target == "anywhere") {
+    coreml.cpu_products = coreml::CpuProducts::kAllowed;
+  } else if (!target.empty()) {
+    return UsageError(fmt::format(
+        "device 'coreml:{}' is not known; known: coreml, coreml:anywhere (programs that are "
+        "computed elsewhere are not refused)",
+        target));
+  }
+  coreml.cache_dir = options.cache_dir;
+  coreml.compile_limit_ms = coreml.load_limit_ms = options.load_timeout_ms;
+  const auto pause = [](double ms) {
+    std::this_thread::sleep_for(std::chrono::duration<double, std::milli>(ms));
+  };
+  return MakeCoremlDevice(profile, coreml,
+                          {coreml::MakeBridge(), std::make_shared<SteadyClock>(), pause});
 }
 
 Result<std::unique_ptr<Device>> MakeCoremlDevice(const ChipProfile& profile,

@@ -17,6 +17,7 @@
 #include "npu/coreml/coreml_bridge.h"
 #include "npu/coreml/placement.h"
 #include "npu/device.h"
+#include "npu/device_registry.h"
 #include "npu/profile.h"
 
 namespace npumoe {
@@ -45,14 +46,14 @@ struct CoremlParts {
   std::function<void(double ms)> pause;
 };
 
-// Ok, or why there is no such device in this build or on this machine.
-Status CoremlAvailability();
-// "macOS 15.5 (24F74), Apple M2 Max"; empty where there is none.
-std::string CoremlVersion();
+// Whether this build and machine have the device, or what is missing.
+DeviceListing CoremlListing();
 
+// `target`: empty, or "anywhere" to use programs whose products Core ML computes elsewhere, too.
 // Programs and requests may outlive the device.
-Result<std::unique_ptr<Device>> MakeCoremlDevice(const ChipProfile& profile,
-                                                 const CoremlOptions& options = {});
+Result<std::unique_ptr<Device>> MakeCoremlDevice(const std::string& target,
+                                                 const ChipProfile& profile,
+                                                 const DeviceOptions& options);
 Result<std::unique_ptr<Device>> MakeCoremlDevice(const ChipProfile& profile,
                                                  const CoremlOptions& options, CoremlParts parts);
 

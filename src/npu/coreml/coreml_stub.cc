@@ -1,4 +1,5 @@
 // What stands in for coreml_bridge.mm where there is no Core ML.
+#ifndef __APPLE__
 #include "npu/coreml/coreml_bridge.h"
 
 namespace npumoe::coreml {
@@ -6,3 +7,4 @@ namespace npumoe::coreml {
 std::shared_ptr<Bridge> MakeBridge() { return nullptr; }
 
 }  // namespace npumoe::coreml
+#endif

@@ -24,12 +24,12 @@ inline std::chrono::steady_clock::time_point DeadlineAfter(double limit_ms) {
 template <class T>
 class Pending {
  public:
-  // May be called when nobody waits any more: the answer is dropped then.
+  // The first answer counts; one that nobody waits for any more is dropped.
   std::function<void(T)> receiver() const {
     return [state = state_](T answer) {
       {
         const std::lock_guard lock(state->mutex);
-        if (state->is_abandoned) return;
+        if (std::exchange(state->is_settled, true)) return;
         state->answer = std::move(answer);
       }
       state->arrived.notify_all();
@@ -41,7 +41,7 @@ class Pending {
     std::unique_lock lock(state_->mutex);
     const auto deadline = DeadlineAfter(limit_ms);
     if (!state_->arrived.wait_until(lock, deadline, [&] { return state_->answer.has_value(); })) {
-      state_->is_abandoned = true;
+      state_->is_settled = true;
       return std::nullopt;
     }
     return std::exchange(state_->answer, std::nullopt);
@@ -52,7 +52,7 @@ class Pending {
     std::mutex mutex;
     std::condition_variable arrived;
     std::optional<T> answer;
-    bool is_abandoned = false;
+    bool is_settled = false;  // answered, or nobody waits any more
   };
   std::shared_ptr<State> state_ = std::make_shared<State>();
 };

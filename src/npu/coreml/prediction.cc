@@ -1,6 +1,6 @@
 #include "npu/coreml/prediction.h"
 
-#include <mutex>
+#include <atomic>
 #include <utility>
 
 #include "npu/coreml/bridge_failure.h"
@@ -54,8 +54,11 @@ class Prediction : public std::enable_shared_from_this<Prediction> {
         self->elsewhere_[output] = {layout, {memory.begin(), memory.end()}};
       }
     };
-    sink.done = [self = shared_from_this()](std::optional<Failure> failure) {
-      self->OnRun(failure);
+    const int run = ++run_;
+    awaited_ = run;
+    sink.done = [self = shared_from_this(), run](std::optional<Failure> failure) {
+      int expected = run;  // the first answer of a run counts
+      if (self->awaited_.compare_exchange_strong(expected, 0)) self->OnRun(failure);
     };
     work_.model->Predict(BindingsOf(work_.inputs), BindingsOf(work_.outputs), std::move(sink));
   }
@@ -94,6 +97,8 @@ class Prediction : public std::enable_shared_from_this<Prediction> {
   const std::shared_ptr<Clock> clock_;
   const std::function<void(const Status&, PredictionTimes)> done_;
   std::vector<Elsewhere> elsewhere_;
+  int run_ = 0;
+  std::atomic<int> awaited_{0};
   double begin_ms_ = 0, end_ms_ = 0;
 };
 
