@@ -26,6 +26,8 @@ constexpr std::array kLowerings = {
     Entry{"conv", LowerConv},
     Entry{"linear", LowerLinear},
     Entry{"matmul", LowerMatMul},
+    Entry{"constexpr_blockwise_shift_scale", LowerBlockwiseShiftScale},
+    Entry{"constexpr_lut_to_dense", LowerLutToDense},
     Entry{"silu", LowerUnary},
     Entry{"sigmoid", LowerUnary},
     Entry{"exp", LowerUnary},
@@ -84,6 +86,10 @@ ov::element::Type ElementType(DType dtype) {
       return ov::element::i64;
     case DType::kBool:
       return ov::element::boolean;
+    case DType::kI4:
+      return ov::element::i4;
+    case DType::kU4:
+      return ov::element::u4;
     default:
       return ov::element::dynamic;
   }
@@ -175,7 +181,7 @@ Status Lowering::Add(const Operation& operation) {
       return arguments.NotSupported("a result that the library sees in another shape or type");
     }
     lowered_.emplace(declared.name, results[i]);
-    values_.emplace(declared.name, KnownValue{declared, nullptr});
+    values_.emplace(declared.name, KnownValue{declared, nullptr, IsConstexpr(operation)});
   }
   results.front().get_node_shared_ptr()->set_friendly_name(operation.name);
   return OkStatus();

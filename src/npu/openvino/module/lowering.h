@@ -44,7 +44,7 @@ class Lowering {
   Result<float> Scalar(const Arguments& arguments, std::string_view parameter,
                        float fallback) const;
   const Constant* ConstantOf(const std::string& name) const;
-  const Storage& storage() const { return storage_; }
+  const Graph& graph() const { return graph_; }
 
  private:
   Status Add(const Operation& operation);
@@ -65,6 +65,9 @@ LowerOperation FindLowering(std::string_view type);  // null when there is none
 Lowered LowerConv(Lowering&, const Operation&, const Arguments&);
 Lowered LowerLinear(Lowering&, const Operation&, const Arguments&);
 Lowered LowerMatMul(Lowering&, const Operation&, const Arguments&);
+// lowering_constexpr.cc
+Lowered LowerBlockwiseShiftScale(Lowering&, const Operation&, const Arguments&);
+Lowered LowerLutToDense(Lowering&, const Operation&, const Arguments&);
 // lowering_elementwise.cc
 Lowered LowerUnary(Lowering&, const Operation&, const Arguments&);
 Lowered LowerBinary(Lowering&, const Operation&, const Arguments&);
