@@ -14,6 +14,8 @@ const char* Describe(ParameterKind kind) {
       return "a tensor";
     case ParameterKind::kConstantTensor:
       return "a constant tensor";
+    case ParameterKind::kStoredTensor:
+      return "a constant tensor that stands in the package";
     case ParameterKind::kInt:
       return "a constant int32 scalar";
     case ParameterKind::kInts:
@@ -43,6 +45,8 @@ bool Fits(const KnownValue& value, ParameterKind kind) {
     case ParameterKind::kTensors:
       return !text;
     case ParameterKind::kConstantTensor:
+      return !text && (value.constant != nullptr || value.materialised);
+    case ParameterKind::kStoredTensor:
       return !text && value.constant != nullptr;
     case ParameterKind::kInt:
       return HoldsConstant<std::vector<int32_t>>(value, 0);

@@ -16,7 +16,8 @@ namespace npumoe {
 enum class ParameterKind {
   kTensor,          // one value, computed or constant
   kTensors,         // one or more of them (concat)
-  kConstantTensor,  // a weight or a constant of numbers
+  kConstantTensor,  // a weight, a constant of numbers, or the result of a constexpr operation
+  kStoredTensor,    // a weight or a constant of numbers, as the package holds it
   kInt,             // rank 0, int32, constant
   kInts,            // rank 1, int32, constant
   kFloat,           // rank 0, constant
@@ -37,6 +38,7 @@ struct ParameterSchema {
 struct KnownValue {
   TensorSpec spec;
   const Constant* constant = nullptr;
+  bool materialised = false;  // result of a constexpr operation: does not depend on the inputs
 };
 using ValueTable = std::unordered_map<std::string, KnownValue>;
 

@@ -173,6 +173,7 @@ std::vector<GraphBuilder::Value> GraphBuilder::AppendSeveral(Operation operation
     const TensorType& type = (*inferred)[i];
     operation.outputs.push_back({operation.name + suffix, type.dtype, type.shape});
     if (!Declare(operation.outputs.back(), nullptr)) return {};
+    values_.at(operation.outputs.back().name).materialised = IsConstexpr(operation);
   }
   graph_.operations.push_back(std::move(operation));
   return graph_.operations.back().outputs;
@@ -185,6 +186,24 @@ GraphBuilder::Value GraphBuilder::Append(const std::string& type, const std::str
 }
 
 void GraphBuilder::Output(const Value& value) { graph_.outputs.push_back(value.name); }
+
+std::string GraphBuilder::Part(const std::string& name, const Stored& part) {
+  return Weight(name, part.dtype, part.shape, part.data).name;
+}
+
+GraphBuilder::Value GraphBuilder::BlockwiseShiftScale(const std::string& name, const Stored& data,
+                                                      const Stored& scale) {
+  return Append(
+      "constexpr_blockwise_shift_scale", name,
+      {{"data", {Part(name + "_data", data)}}, {"scale", {Part(name + "_scale", scale)}}});
+}
+
+GraphBuilder::Value GraphBuilder::LutToDense(const std::string& name, const Stored& indices,
+                                             const Stored& lut) {
+  return Append(
+      "constexpr_lut_to_dense", name,
+      {{"indices", {Part(name + "_indices", indices)}}, {"lut", {Part(name + "_lut", lut)}}});
+}
 
 GraphBuilder::Value GraphBuilder::Conv(const std::string& name, const Value& x, const Value& weight,
                                        ConvOptions options) {

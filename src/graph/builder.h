@@ -36,6 +36,13 @@ class GraphBuilder {
     std::optional<Value> gamma, beta;  // shape of x along `axes`
   };
 
+  // A constant that stands in a constexpr operation.
+  struct Stored {
+    DType dtype = DType::kF16;
+    Shape shape;
+    WeightData data;
+  };
+
   explicit GraphBuilder(std::string function_name) { graph_.name = std::move(function_name); }
 
   Value Input(const std::string& name, DType dtype, const Shape& shape);
@@ -43,6 +50,13 @@ class GraphBuilder {
   Value Weight(const std::string& name, DType dtype, const Shape& shape, WeightData data);
   // Stays inside the program; rounded to `dtype` (F16 or F32).
   Value Floats(const std::string& name, DType dtype, const Shape& shape, std::vector<float> values);
+
+  // Weights in a compressed form; results are bound wherever a weight may be. The stored parts are
+  // called NAME_data, NAME_scale; NAME_indices, NAME_lut.
+  // scale * data; every axis of `data` is a whole number of times as long as that of `scale`.
+  Value BlockwiseShiftScale(const std::string& name, const Stored& data, const Stored& scale);
+  // lut [.., 2^bits, 1]: its first axes divide those of `indices`, each part has its own table.
+  Value LutToDense(const std::string& name, const Stored& indices, const Stored& lut);
 
   // x [N, Cin, *d], weight [Cout, Cin / groups, *k] -> [N, Cout, *d - k + 1]; stride 1, no padding.
   Value Conv(const std::string& name, const Value& x, const Value& weight, ConvOptions options);
@@ -99,6 +113,7 @@ class GraphBuilder {
   std::vector<Value> AppendSeveral(Operation operation);
   Value AddConstant(TensorSpec spec, ConstantValue value);
   bool Declare(const TensorSpec& spec, const Constant* constant);
+  std::string Part(const std::string& name, const Stored& part);
   void Fail(Status status);
   Value Reduce(const char* type, const std::string& name, const Value& x, std::vector<int32_t> axes,
                ReducedAxes reduced);

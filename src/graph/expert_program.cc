@@ -1,12 +1,13 @@
 #include "graph/expert_program.h"
 
-#include <algorithm>
+#include <array>
 #include <optional>
 #include <set>
 
 #include "base/checked_math.h"
 #include "graph/builder.h"
 #include "graph/shape_inference.h"
+#include "graph/weights/declare_matrix.h"
 
 namespace npumoe {
 namespace {
@@ -33,20 +34,9 @@ class ValueNames {
   std::string suffix_;
 };
 
-bool IsAbsent(const WeightData& weight) { return weight.view.empty() && !weight.produce; }
 enum class Biases { kNone, kAll };
 Biases BiasesOf(const ExpertSlot& slot) {
   return IsAbsent(slot.gate_bias) ? Biases::kNone : Biases::kAll;
-}
-
-Status CheckWeight(const WeightData& weight, int64_t elements, const std::string& what) {
-  if (!weight.view.empty()) {
-    if (weight.view.dtype == DType::kF16 && weight.view.shape.elements() == elements) return {};
-    return InvalidInput(what + " is " + Name(weight.view.dtype) + " " +
-                        weight.view.shape.ToString() + "; F16 with " + std::to_string(elements) +
-                        " elements is needed");
-  }
-  return weight.produce ? OkStatus() : InvalidInput(what + " has neither bytes nor a producer");
 }
 
 Status CheckBiases(const ExpertSlot& slot, const ExpertProgramShape& shape, Biases biases,
@@ -60,12 +50,25 @@ Status CheckBiases(const ExpertSlot& slot, const ExpertProgramShape& shape, Bias
                            Bias{slot.up_bias, shape.intermediate, ": up bias"},
                            Bias{slot.down_bias, shape.hidden, ": down bias"}}) {
     if (biases == Biases::kAll) {
-      NPUMOE_RETURN_IF_ERROR(CheckWeight(bias.weight, bias.elements, expert + bias.name));
+      NPUMOE_RETURN_IF_ERROR(
+          CheckWeightData(bias.weight, DType::kF16, bias.elements, expert + bias.name));
     } else if (!IsAbsent(bias.weight)) {
       return InvalidInput(expert + bias.name + " is given, other biases of the program are not");
     }
   }
   return OkStatus();
+}
+
+// The matrices of a slot by their roles.
+struct Role {
+  const char* name;
+  WeightMatrix ExpertSlot::*matrix;
+  MatrixShape shape;
+};
+std::array<Role, 3> RolesOf(const ExpertProgramShape& shape) {
+  const MatrixShape inward{shape.intermediate, shape.hidden};
+  return {Role{"gate", &ExpertSlot::gate, inward}, Role{"up", &ExpertSlot::up, inward},
+          Role{"down", &ExpertSlot::down, MatrixShape{shape.hidden, shape.intermediate}}};
 }
 
 Status CheckSlot(const ExpertSlot& slot, const ExpertProgramShape& shape, Biases biases) {
@@ -75,11 +78,30 @@ Status CheckSlot(const ExpertSlot& slot, const ExpertProgramShape& shape, Biases
     return InvalidInput(expert + ": capacity " + std::to_string(slot.capacity) +
                         "; at least one row is needed");
   }
-  const int64_t elements = shape.hidden * shape.intermediate;
-  NPUMOE_RETURN_IF_ERROR(CheckWeight(slot.gate, elements, expert + ": gate"));
-  NPUMOE_RETURN_IF_ERROR(CheckWeight(slot.up, elements, expert + ": up"));
-  NPUMOE_RETURN_IF_ERROR(CheckWeight(slot.down, elements, expert + ": down"));
+  for (const Role& role : RolesOf(shape)) {
+    NPUMOE_RETURN_IF_ERROR(CheckMatrix(slot.*role.matrix, role.shape, expert + ": " + role.name));
+  }
   return CheckBiases(slot, shape, biases, expert);
+}
+
+// Whether `slot` can be stacked on `first`.
+Status CheckTogether(GraphForm form, const ExpertProgramShape& shape, const ExpertSlot& first,
+                     const ExpertSlot& slot) {
+  const std::string needs = std::string("form ") + Name(form) + " needs equal ";
+  if (slot.capacity != first.capacity) {
+    return Unsupported(needs + "capacities; found " + std::to_string(first.capacity) + " and " +
+                       std::to_string(slot.capacity) + "; use form C or raise the smaller one");
+  }
+  for (const Role& role : RolesOf(shape)) {
+    const WeightFormat format = (first.*role.matrix).format;
+    const WeightFormat own = (slot.*role.matrix).format;
+    if (format != own) {
+      return Unsupported(needs + "formats of all " + role.name + " matrices; found " +
+                         Name(format) + " and " + Name(own) + "; use form C or one format");
+    }
+    NPUMOE_RETURN_IF_ERROR(CheckStackable(format, role.shape, role.name));
+  }
+  return OkStatus();
 }
 
 Status CheckSlots(GraphForm form, const ExpertProgramShape& shape,
@@ -98,56 +120,44 @@ Status CheckSlots(GraphForm form, const ExpertProgramShape& shape,
     if (!seen.insert(slot.expert).second) {
       return InvalidInput("expert " + std::to_string(slot.expert) + " is listed twice");
     }
-    if (form == GraphForm::kDenseChains || slot.capacity == experts.front().capacity) continue;
-    return Unsupported(std::string("form ") + Name(form) + " needs equal capacities; found " +
-                       std::to_string(experts.front().capacity) + " and " +
-                       std::to_string(slot.capacity) + "; use form C or raise the smaller one");
+    if (form == GraphForm::kDenseChains || &slot == &experts.front()) continue;
+    NPUMOE_RETURN_IF_ERROR(CheckTogether(form, shape, experts.front(), slot));
   }
   return OkStatus();
 }
 
-Status Fill(const WeightData& weight, std::span<std::byte> bytes) {
-  if (weight.view.empty()) return weight.produce(bytes);
-  std::copy_n(weight.view.data, bytes.size(), bytes.data());
-  return OkStatus();
-}
-
-// The weights of all experts one after another: [expert][out][in].
-WeightData Stacked(std::span<const ExpertSlot> experts, WeightData ExpertSlot::*weight) {
-  std::vector<WeightData> parts;
+// The same weight of every expert.
+template <class Weight>
+Weight StackedOf(std::span<const ExpertSlot> experts, Weight ExpertSlot::*weight) {
+  std::vector<Weight> parts;
   for (const ExpertSlot& slot : experts) parts.push_back(slot.*weight);
-  return {{}, [parts = std::move(parts)](std::span<std::byte> bytes) {
-            const size_t part_bytes = bytes.size() / parts.size();
-            for (size_t i = 0; i < parts.size(); ++i) {
-              NPUMOE_RETURN_IF_ERROR(Fill(parts[i], bytes.subspan(i * part_bytes, part_bytes)));
-            }
-            return OkStatus();
-          }};
+  return Stacked(std::span<const Weight>(parts));
 }
 
-// Declares the weights of `experts`, stacked: gate and up of shape `inward`, down `outward`;
-// biases of the shapes given.
-struct FfnShapes {
-  Shape inward, outward;
+// How weights and biases of a form are laid out.
+struct FfnLayout {
+  GraphBuilder::Value (*declare)(GraphBuilder&, const std::string&, const WeightMatrix&,
+                                 MatrixShape, int64_t count);
   Shape inward_bias, outward_bias;
 };
-FfnValues DeclareWeights(GraphBuilder& builder, const ValueNames& named, const FfnShapes& shapes,
-                         std::span<const ExpertSlot> experts) {
-  const auto declare = [&](const char* name, const Shape& shape, WeightData ExpertSlot::*weight) {
-    const WeightData data =
-        experts.size() == 1 ? experts.front().*weight : Stacked(experts, weight);
-    return builder.Weight(named(name), DType::kF16, shape, data);
-  };
-  FfnValues ffn{declare("w_gate", shapes.inward, &ExpertSlot::gate),
-                declare("w_up", shapes.inward, &ExpertSlot::up),
-                declare("w_down", shapes.outward, &ExpertSlot::down),
-                {},
-                {},
-                {}};
+
+FfnValues DeclareWeights(GraphBuilder& builder, const ValueNames& named, const FfnLayout& layout,
+                         const ExpertProgramShape& shape, std::span<const ExpertSlot> experts) {
+  const auto count = static_cast<int64_t>(experts.size());
+  std::array<Value, 3> matrices;
+  for (size_t i = 0; i < matrices.size(); ++i) {
+    const Role role = RolesOf(shape)[i];
+    const std::string name = named((std::string("w_") + role.name).c_str());
+    matrices[i] = layout.declare(builder, name, StackedOf(experts, role.matrix), role.shape, count);
+  }
+  FfnValues ffn{matrices[0], matrices[1], matrices[2], {}, {}, {}};
   if (BiasesOf(experts.front()) == Biases::kNone) return ffn;
-  ffn.gate_bias = declare("b_gate", shapes.inward_bias, &ExpertSlot::gate_bias);
-  ffn.up_bias = declare("b_up", shapes.inward_bias, &ExpertSlot::up_bias);
-  ffn.down_bias = declare("b_down", shapes.outward_bias, &ExpertSlot::down_bias);
+  const auto bias = [&](const char* name, const Shape& of, WeightData ExpertSlot::*weight) {
+    return builder.Weight(named(name), DType::kF16, of, StackedOf(experts, weight));
+  };
+  ffn.gate_bias = bias("b_gate", layout.inward_bias, &ExpertSlot::gate_bias);
+  ffn.up_bias = bias("b_up", layout.inward_bias, &ExpertSlot::up_bias);
+  ffn.down_bias = bias("b_down", layout.outward_bias, &ExpertSlot::down_bias);
   return ffn;
 }
 
@@ -184,10 +194,9 @@ void BuildGroupedConv(GraphBuilder& builder, const ExpertProgramShape& shape,
   const int64_t inner = groups * shape.intermediate;
   const int64_t outer = groups * shape.hidden;
   const Value x = builder.Input("x", DType::kF16, Shape{1, outer, 1, experts.front().capacity});
-  const FfnShapes shapes{Shape{inner, shape.hidden, 1, 1}, Shape{outer, shape.intermediate, 1, 1},
-                         Shape{inner}, Shape{outer}};
   const ValueNames named;
-  BuildConvs(builder, named, x, DeclareWeights(builder, named, shapes, experts), groups,
+  const FfnLayout layout{DeclareConvWeight, Shape{inner}, Shape{outer}};
+  BuildConvs(builder, named, x, DeclareWeights(builder, named, layout, shape, experts), groups,
              shape.clamp_limit);
 }
 
@@ -196,11 +205,10 @@ void BuildBatchedMatMul(GraphBuilder& builder, const ExpertProgramShape& shape,
   const auto groups = static_cast<int64_t>(experts.size());
   const Value x =
       builder.Input("x", DType::kF16, Shape{groups, experts.front().capacity, shape.hidden});
-  const FfnShapes shapes{Shape{groups, shape.intermediate, shape.hidden},
-                         Shape{groups, shape.hidden, shape.intermediate},
-                         Shape{groups, 1, shape.intermediate}, Shape{groups, 1, shape.hidden}};
   const ValueNames named;
-  const FfnValues ffn = DeclareWeights(builder, named, shapes, experts);
+  const FfnLayout layout{DeclareBatchedWeight, Shape{groups, 1, shape.intermediate},
+                         Shape{groups, 1, shape.hidden}};
+  const FfnValues ffn = DeclareWeights(builder, named, layout, shape, experts);
   const auto product = [&](const char* name, const Value& rows, const Value& weight,
                            const std::optional<Value>& bias) {
     const std::string product_name = bias ? std::string(name) + "_unbiased" : name;
@@ -218,10 +226,8 @@ void BuildDenseChain(GraphBuilder& builder, const ExpertProgramShape& shape,
                      const ExpertSlot& slot) {
   const ValueNames named(slot.expert);
   const Value x = builder.Input(named("x"), DType::kF16, Shape{1, shape.hidden, 1, slot.capacity});
-  const FfnShapes shapes{Shape{shape.intermediate, shape.hidden, 1, 1},
-                         Shape{shape.hidden, shape.intermediate, 1, 1}, Shape{shape.intermediate},
-                         Shape{shape.hidden}};
-  BuildConvs(builder, named, x, DeclareWeights(builder, named, shapes, {&slot, 1}), 1,
+  const FfnLayout layout{DeclareConvWeight, Shape{shape.intermediate}, Shape{shape.hidden}};
+  BuildConvs(builder, named, x, DeclareWeights(builder, named, layout, shape, {&slot, 1}), 1,
              shape.clamp_limit);
 }
 

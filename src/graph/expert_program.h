@@ -10,7 +10,12 @@
 // Form B (batched matmul): x, y [G, C, H].
 // Form C (dense chains): expert g has an input x_g [1, H, 1, C_g], an output y_g of the same shape
 //   and a capacity of its own: nothing ties experts together but the launch.
-// The weight bytes of the forms are identical: [expert][out][in], fp16.
+// The weight bytes of the forms are identical: [expert][out][in], in any weight format. Where
+// weights are stacked (forms A and B), all experts have the formats of the first; gate, up and
+// down may differ.
+//
+// The same experts with other capacities are buckets: functions of one package, which share its
+// weights (mlpackage.h).
 #pragma once
 
 #include <cstdint>
@@ -18,6 +23,7 @@
 #include <string_view>
 
 #include "graph/graph.h"
+#include "graph/weight_format.h"
 
 namespace npumoe {
 
@@ -28,9 +34,9 @@ Result<GraphForm> ParseGraphForm(std::string_view text);
 struct ExpertSlot {
   int expert = 0;        // index in the layer; names the weights
   int64_t capacity = 0;  // rows
-  WeightData gate;       // fp16 [I, H]
-  WeightData up;         // fp16 [I, H]
-  WeightData down;       // fp16 [H, I]
+  WeightMatrix gate;     // [I, H]
+  WeightMatrix up;       // [I, H]
+  WeightMatrix down;     // [H, I]
   // fp16 [I], [I], [H]; neither view nor producer: no bias. All experts of a program or none.
   WeightData gate_bias = {};
   WeightData up_bias = {};

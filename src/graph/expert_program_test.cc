@@ -128,8 +128,8 @@ TEST(ExpertProgram, RefusesAClampThatFp16CannotHold) {
 
 TEST(ExpertProgram, TakesWeightsThatAreViews) {
   std::vector<ExpertSlot> slots = RandomSlots({8, 4}, {16});
-  const std::vector<std::byte> bytes = BytesOf({"", DType::kF16, Shape{4, 8}}, slots[0].up);
-  slots[0].up = {{DType::kF16, Shape{4, 8}, bytes.data()}, nullptr};
+  const std::vector<std::byte> bytes = BytesOf({"", DType::kF16, Shape{4, 8}}, slots[0].up.values);
+  slots[0].up = WeightData{{DType::kF16, Shape{4, 8}, bytes.data()}, nullptr};
   const Result<Graph> graph = BuildExpertGraph(GraphForm::kDenseChains, {8, 4}, slots);
   ASSERT_TRUE(graph.ok()) << graph.status().message();
   EXPECT_EQ(WeightBytes(*graph, "w_up_3"), bytes);
@@ -164,7 +164,7 @@ TEST(ExpertProgram, RefusesNoExperts) {
 TEST(ExpertProgram, RefusesAViewOfAnotherSize) {
   std::vector<ExpertSlot> slots = RandomSlots({8, 4}, {16});
   const std::vector<std::byte> bytes(62);
-  slots[0].down = {{DType::kF16, Shape{31}, bytes.data()}, nullptr};
+  slots[0].down = WeightData{{DType::kF16, Shape{31}, bytes.data()}, nullptr};
   const Result<Graph> graph = BuildExpertGraph(GraphForm::kDenseChains, {8, 4}, slots);
   EXPECT_NE(graph.status().message().find("down is F16 [31]; F16 with 32 elements is needed"),
             std::string::npos)

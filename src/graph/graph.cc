@@ -20,6 +20,8 @@ const std::vector<std::string>* Operation::Bound(std::string_view parameter) con
   return nullptr;
 }
 
+bool IsConstexpr(const Operation& operation) { return operation.type.starts_with("constexpr_"); }
+
 const TensorSpec* Graph::Find(const std::string& value) const {
   if (const auto constant = constants.find(value); constant != constants.end()) {
     return &constant->second.spec;

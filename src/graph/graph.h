@@ -29,6 +29,9 @@ struct WeightData {
   TensorView view;
   // Fills `bytes` (spec.bytes() long). May be called more than once; must be deterministic.
   std::function<Status(std::span<std::byte> bytes)> produce;
+  // Equal texts: equal bytes, among all functions of a package; the writer asks only the first of
+  // them. Empty: unknown.
+  std::string identity = {};
 };
 
 // Integers, floats, flags and text are parameters of operations, stored inside the program; a
@@ -52,6 +55,11 @@ struct Operation {
   const std::vector<std::string>* Bound(std::string_view parameter) const;
 };
 
+// Operations "constexpr_...": weights in a compressed form, which stand in the package as they are
+// bound to them, and whose result the device makes when it loads the program or while it streams.
+// Their results may be bound wherever a weight may.
+bool IsConstexpr(const Operation& operation);
+
 struct Graph {
   std::string name = "main";  // the function's name in its package
   std::vector<TensorSpec> inputs;
@@ -62,7 +70,7 @@ struct Graph {
   // The declaration of an input, constant or operation output; null when there is none. Looks
   // through the whole graph.
   const TensorSpec* Find(const std::string& value) const;
-  int64_t WeightBytes() const;  // of all weight constants
+  int64_t WeightBytes() const;  // of all weight constants, as they are stored
 };
 
 // Every value's declaration by name, for callers that ask often. Valid while the graph lives

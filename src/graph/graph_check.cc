@@ -14,7 +14,10 @@ std::string Shown(const TensorSpec& spec) {
   return Quoted(spec.name) + " (" + Name(spec.dtype) + " " + spec.shape.ToString() + ")";
 }
 
-Status Declare(const TensorSpec& spec, const Constant* constant, ValueTable& values) {
+enum class Origin { kComputed, kStored, kMaterialised };
+
+Status Declare(const TensorSpec& spec, const Constant* constant, Origin origin,
+               ValueTable& values) {
   if (!IsValidName(spec.name)) {
     return InvalidInput("the value name " + Quoted(spec.name) +
                         " is not allowed; names are [A-Za-z_][A-Za-z0-9_@]*");
@@ -22,11 +25,12 @@ Status Declare(const TensorSpec& spec, const Constant* constant, ValueTable& val
   const Result<Shape> shape = CheckedShape(spec.shape.axes());
   if (!shape.ok()) return shape.status().WithContext("value " + Quoted(spec.name) + " has");
   const int64_t bytes = static_cast<int64_t>(spec.bytes());
-  if (constant == nullptr && bytes > kMaxActivationBytes) {
+  if (origin == Origin::kComputed && bytes > kMaxActivationBytes) {
     return Unsupported("value " + Shown(spec) + " has " + std::to_string(bytes) +
                        " bytes; at most " + std::to_string(kMaxActivationBytes) + " are allowed");
   }
-  if (!values.emplace(spec.name, KnownValue{spec, constant}).second) {
+  const KnownValue value{spec, constant, origin == Origin::kMaterialised};
+  if (!values.emplace(spec.name, value).second) {
     return InvalidInput("the value " + Quoted(spec.name) + " is defined twice");
   }
   return OkStatus();
@@ -56,7 +60,7 @@ Status CheckWeight(const TensorSpec& spec, const WeightData& weight) {
   if (!BlobTypeOf(spec.dtype)) {
     return Unsupported("weight " + Shown(spec) +
                        ": the weight file has no such type; allowed are "
-                       "F16, F32, I32, I8, U8");
+                       "F16, F32, I32, I8, U8, I4, U4, U6");
   }
   if (weight.view.empty()) {
     return weight.produce
@@ -95,7 +99,8 @@ Status CheckOperation(const Operation& operation, ValueTable& values) {
       return InvalidInput(shown + " declares its result " + Shown(declared) + "; it computes " +
                           Name(inferred[i].dtype) + " " + inferred[i].shape.ToString());
     }
-    NPUMOE_RETURN_IF_ERROR(Declare(declared, nullptr, values));
+    const Origin origin = IsConstexpr(operation) ? Origin::kMaterialised : Origin::kComputed;
+    NPUMOE_RETURN_IF_ERROR(Declare(declared, nullptr, origin, values));
   }
   return OkStatus();
 }
@@ -145,11 +150,11 @@ Status CheckGraph(const Graph& graph) {
   }
   ValueTable values;
   for (const TensorSpec& input : graph.inputs) {
-    NPUMOE_RETURN_IF_ERROR(Declare(input, nullptr, values));
+    NPUMOE_RETURN_IF_ERROR(Declare(input, nullptr, Origin::kComputed, values));
     NPUMOE_RETURN_IF_ERROR(CheckInterfaceType(input));
   }
   for (const auto& [key, constant] : graph.constants) {
-    NPUMOE_RETURN_IF_ERROR(Declare(constant.spec, &constant, values));
+    NPUMOE_RETURN_IF_ERROR(Declare(constant.spec, &constant, Origin::kStored, values));
     NPUMOE_RETURN_IF_ERROR(CheckConstant(key, constant));
   }
   NPUMOE_RETURN_IF_ERROR(CheckOperations(graph, values));

@@ -35,6 +35,10 @@ Inferred InferSplit(const Arguments& arguments);
 Inferred InferExpandDims(const Arguments& arguments);
 Inferred InferSqueeze(const Arguments& arguments);
 
+// inference_constexpr.cc
+Inferred InferBlockwiseShiftScale(const Arguments& arguments);
+Inferred InferLutToDense(const Arguments& arguments);
+
 // `axis` in [-rank, rank) as [0, rank).
 Result<int> NormalizedAxis(const Arguments& arguments, int64_t axis, int rank);
 // The same for a list without repetition.

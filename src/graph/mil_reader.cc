@@ -1,6 +1,7 @@
 #include "graph/mil_reader.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -37,24 +38,54 @@ Status ReadConst(const coreml::OperationMessage& message, const WeightBlobFile* 
   return OkStatus();
 }
 
-Result<std::vector<std::string>> ReadBindings(const coreml::Argument& argument) {
+// What the operations of one function are read into.
+struct FunctionReader {
+  const WeightBlobFile* weights = nullptr;
+  std::set<std::string> taken;  // names of values in the message
+  Graph& graph;
+};
+
+// A value that stands in a constexpr operation becomes a constant, called after the operation's
+// result and the parameter.
+Result<std::string> ReadValueInPlace(const coreml::OperationMessage& message,
+                                     const std::string& parameter, const coreml::Value& value,
+                                     FunctionReader& reader) {
+  std::string name = message.outputs_size() > 0 ? message.outputs(0).name() : "";
+  name += "_" + parameter;
+  while (!reader.taken.insert(name).second) name += "_";
+  NPUMOE_ASSIGN_OR_RETURN(Constant constant, ReadConstant(name, value, reader.weights));
+  reader.graph.constants.emplace(name, std::move(constant));
+  return name;
+}
+
+Result<std::vector<std::string>> ReadBindings(const coreml::OperationMessage& message,
+                                              const std::string& parameter,
+                                              const coreml::Argument& argument,
+                                              FunctionReader& reader) {
+  const bool constexpr_operation = message.type().starts_with("constexpr_");
   std::vector<std::string> names;
   for (const coreml::Binding& binding : argument.bindings()) {
-    if (binding.kind_case() != coreml::Binding::kName) {
+    if (binding.kind_case() == coreml::Binding::kName) {
+      names.push_back(binding.name());
+    } else if (constexpr_operation && binding.kind_case() == coreml::Binding::kValue) {
+      NPUMOE_ASSIGN_OR_RETURN(std::string name,
+                              ReadValueInPlace(message, parameter, binding.value(), reader));
+      names.push_back(std::move(name));
+    } else {
       return Unsupported("a value bound in place; constants must be const operations");
     }
-    names.push_back(binding.name());
   }
   return names;
 }
 
 // In the order of the schema; the message's map has none.
 Status ReadInputs(const coreml::OperationMessage& message, const OperationSchema& schema,
-                  Operation& operation) {
+                  FunctionReader& reader, Operation& operation) {
   for (const ParameterSchema& parameter : schema.parameters) {
     const auto argument = message.inputs().find(parameter.name);
     if (argument == message.inputs().end()) continue;
-    Result<std::vector<std::string>> names = ReadBindings(argument->second);
+    Result<std::vector<std::string>> names =
+        ReadBindings(message, parameter.name, argument->second, reader);
     if (!names.ok()) return names.status().WithContext(Shown(message));
     operation.inputs.emplace_back(parameter.name, *std::move(names));
   }
@@ -77,7 +108,7 @@ std::string NameOf(const coreml::OperationMessage& message) {
   return message.outputs_size() > 0 ? message.outputs(0).name() : "";
 }
 
-Result<Operation> ReadOperation(const coreml::OperationMessage& message) {
+Result<Operation> ReadOperation(const coreml::OperationMessage& message, FunctionReader& reader) {
   if (message.blocks_size() > 0) return Unsupported(Shown(message) + " has nested blocks");
   const OperationSchema* schema = FindOperationSchema(message.type());
   if (schema == nullptr) {
@@ -86,7 +117,7 @@ Result<Operation> ReadOperation(const coreml::OperationMessage& message) {
     return Unsupported(Shown(message) + " is not known here; known are const" + known);
   }
   Operation operation{message.type(), NameOf(message), {}, {}};
-  NPUMOE_RETURN_IF_ERROR(ReadInputs(message, *schema, operation));
+  NPUMOE_RETURN_IF_ERROR(ReadInputs(message, *schema, reader, operation));
   for (const coreml::NamedDeclaration& output : message.outputs()) {
     NPUMOE_ASSIGN_OR_RETURN(TensorSpec spec, ReadDeclaration(output.name(), output.type()));
     operation.outputs.push_back(std::move(spec));
@@ -102,6 +133,15 @@ Result<const coreml::Block*> SelectBlock(const coreml::Function& function) {
   }
   if (block->second.inputs_size() > 0) return Unsupported("the block has inputs of its own");
   return &block->second;
+}
+
+std::set<std::string> NamesOfValues(const coreml::Function& function, const coreml::Block& block) {
+  std::set<std::string> names;
+  for (const coreml::NamedDeclaration& input : function.inputs()) names.insert(input.name());
+  for (const coreml::OperationMessage& message : block.operations()) {
+    for (const coreml::NamedDeclaration& output : message.outputs()) names.insert(output.name());
+  }
+  return names;
 }
 
 Status CheckFeature(const TensorSpec& spec, const coreml::Feature& feature) {
@@ -146,12 +186,13 @@ Result<Graph> ReadFunction(const std::string& name, const coreml::Function& func
     NPUMOE_ASSIGN_OR_RETURN(TensorSpec spec, ReadDeclaration(input.name(), input.type()));
     graph.inputs.push_back(std::move(spec));
   }
+  FunctionReader reader{weights, NamesOfValues(function, *block), graph};
   for (const coreml::OperationMessage& message : block->operations()) {
     if (message.type() == "const") {
       NPUMOE_RETURN_IF_ERROR(ReadConst(message, weights, graph));
       continue;
     }
-    NPUMOE_ASSIGN_OR_RETURN(Operation operation, ReadOperation(message));
+    NPUMOE_ASSIGN_OR_RETURN(Operation operation, ReadOperation(message, reader));
     graph.operations.push_back(std::move(operation));
   }
   graph.outputs.assign(block->outputs().begin(), block->outputs().end());

@@ -1,6 +1,6 @@
 // Program message -> Graph. Converts and refuses what a Graph cannot hold (states, flexible
-// shapes, nested blocks, values bound in place); whether the result is sound is asked of
-// graph_check.h, which infers every shape again.
+// shapes, nested blocks, values bound in place to anything but constexpr operations); whether the
+// result is sound is asked of graph_check.h, which infers every shape again.
 #pragma once
 
 #include <string>

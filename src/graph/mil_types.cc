@@ -10,7 +10,9 @@ struct ElementPair {
 constexpr ElementPair kElements[] = {
     {DType::kF16, coreml::ELEMENT_FLOAT16}, {DType::kF32, coreml::ELEMENT_FLOAT32},
     {DType::kI32, coreml::ELEMENT_INT32},   {DType::kI8, coreml::ELEMENT_INT8},
-    {DType::kU8, coreml::ELEMENT_UINT8},    {DType::kBool, coreml::ELEMENT_BOOL}};
+    {DType::kU8, coreml::ELEMENT_UINT8},    {DType::kBool, coreml::ELEMENT_BOOL},
+    {DType::kI4, coreml::ELEMENT_INT4},     {DType::kU4, coreml::ELEMENT_UINT4},
+    {DType::kU6, coreml::ELEMENT_UINT6}};
 
 struct ArrayPair {
   DType dtype;
@@ -46,6 +48,12 @@ std::optional<uint32_t> BlobTypeOf(DType dtype) {
       return 3;
     case DType::kI8:
       return 4;
+    case DType::kI4:
+      return 8;
+    case DType::kU4:
+      return 11;
+    case DType::kU6:
+      return 13;
     case DType::kI32:
       return 14;
     default:

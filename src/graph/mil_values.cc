@@ -110,7 +110,8 @@ Result<TensorSpec> ReadDeclaration(const std::string& name,
   if (!dtype) {
     return Unsupported("value " + Quoted(name) + " has the element type number " +
                        std::to_string(static_cast<int>(declaration.tensor().element())) +
-                       "; allowed are fp16, fp32, int32, int8, uint8, bool");
+                       "; allowed are fp16, fp32, int32, int8, uint8, int4, uint4, uint6, "
+                       "bool");
   }
   const Result<Shape> shape = ReadShape(declaration.tensor());
   if (!shape.ok()) return shape.status().WithContext("value " + Quoted(name) + " has");

@@ -1,5 +1,7 @@
 #include "graph/mil_writer.h"
 
+#include <set>
+#include <string_view>
 #include <vector>
 
 #include "graph/mil_types.h"
@@ -61,21 +63,32 @@ void SetImmediate(const Constant& constant, coreml::Value* value) {
   }
 }
 
-// Writes one weight and points `value` at it. `scratch` is reused between weights.
-Status SetWeight(const TensorSpec& spec, const WeightData& weight, WeightBlobWriter& weights,
-                 std::vector<std::byte>& scratch, coreml::Value* value) {
-  std::span<const std::byte> bytes(weight.view.data, weight.view.empty() ? 0 : spec.bytes());
-  if (weight.view.empty()) {
-    scratch.resize(spec.bytes());
-    const Status produced = weight.produce(scratch);
-    NPUMOE_RETURN_IF_ERROR(produced.WithContext("weight '" + spec.name + "'"));
-    bytes = scratch;
+// Stores a constant, in the weight file or in `value` itself.
+Status SetConstant(const Constant& constant, WeightBlobWriter& weights, coreml::Value* value) {
+  const auto* weight = std::get_if<WeightData>(&constant.value);
+  if (weight == nullptr) {
+    SetImmediate(constant, value);
+    return OkStatus();
   }
-  NPUMOE_ASSIGN_OR_RETURN(const uint64_t offset, weights.Add(spec.dtype, bytes));
-  DeclareTensor(ElementOf(spec), spec.shape, value->mutable_type());
+  NPUMOE_ASSIGN_OR_RETURN(const uint64_t offset, weights.Add(constant.spec, *weight));
+  DeclareTensor(ElementOf(constant.spec), constant.spec.shape, value->mutable_type());
   value->mutable_blob()->set_file_name(kWeightFileName);
   value->mutable_blob()->set_offset(offset);
   return OkStatus();
+}
+
+// Constants that operations bind by name. What only constexpr operations use stands in these.
+std::set<std::string_view> NamedConstants(const Graph& graph) {
+  std::set<std::string_view> inside, named;
+  for (const Operation& operation : graph.operations) {
+    for (const auto& [parameter, values] : operation.inputs) {
+      (IsConstexpr(operation) ? inside : named).insert(values.begin(), values.end());
+    }
+  }
+  for (const auto& [name, constant] : graph.constants) {
+    if (!inside.contains(name)) named.insert(name);
+  }
+  return named;
 }
 
 coreml::OperationMessage* AddOperation(const std::string& type, const std::string& name,
@@ -87,15 +100,12 @@ coreml::OperationMessage* AddOperation(const std::string& type, const std::strin
 }
 
 Status AppendConstants(const Graph& graph, WeightBlobWriter& weights, coreml::Block& block) {
-  std::vector<std::byte> scratch;
+  const std::set<std::string_view> named = NamedConstants(graph);
   for (const auto& [name, constant] : graph.constants) {
+    if (!named.contains(name)) continue;
     coreml::OperationMessage* message = AddOperation("const", name, block);
     coreml::Value* value = &(*message->mutable_attributes())["val"];
-    if (const auto* weight = std::get_if<WeightData>(&constant.value)) {
-      NPUMOE_RETURN_IF_ERROR(SetWeight(constant.spec, *weight, weights, scratch, value));
-    } else {
-      SetImmediate(constant, value);
-    }
+    NPUMOE_RETURN_IF_ERROR(SetConstant(constant, weights, value));
     coreml::NamedDeclaration* result = message->add_outputs();
     result->set_name(name);
     *result->mutable_type() = value->type();
@@ -103,13 +113,23 @@ Status AppendConstants(const Graph& graph, WeightBlobWriter& weights, coreml::Bl
   return OkStatus();
 }
 
-void AppendOperation(const Operation& operation, coreml::Block& block) {
+Status AppendOperation(const Graph& graph, const Operation& operation, WeightBlobWriter& weights,
+                       coreml::Block& block) {
   coreml::OperationMessage* message = AddOperation(operation.type, operation.name, block);
   for (const auto& [parameter, names] : operation.inputs) {
     coreml::Argument& argument = (*message->mutable_inputs())[parameter];
-    for (const std::string& name : names) argument.add_bindings()->set_name(name);
+    for (const std::string& name : names) {
+      coreml::Binding* binding = argument.add_bindings();
+      if (IsConstexpr(operation)) {
+        NPUMOE_RETURN_IF_ERROR(
+            SetConstant(graph.constants.at(name), weights, binding->mutable_value()));
+      } else {
+        binding->set_name(name);
+      }
+    }
   }
   for (const TensorSpec& output : operation.outputs) DeclareNamed(output, message->add_outputs());
+  return OkStatus();
 }
 
 void DescribeFeature(const TensorSpec& spec, coreml::Feature* feature) {
@@ -139,7 +159,9 @@ Status AppendFunction(const Graph& graph, WeightBlobWriter& weights, coreml::Pro
   for (const TensorSpec& input : graph.inputs) DeclareNamed(input, function.add_inputs());
   coreml::Block& block = (*function.mutable_specializations())[kOpset];
   NPUMOE_RETURN_IF_ERROR(AppendConstants(graph, weights, block));
-  for (const Operation& operation : graph.operations) AppendOperation(operation, block);
+  for (const Operation& operation : graph.operations) {
+    NPUMOE_RETURN_IF_ERROR(AppendOperation(graph, operation, weights, block));
+  }
   for (const std::string& output : graph.outputs) block.add_outputs(output);
   return OkStatus();
 }

@@ -1,5 +1,6 @@
 // Graph -> Program message. Weights stream through the blob writer, one tensor in memory at a
-// time. Constants come first, in the order of their names; then the operations.
+// time. Constants come first, in the order of their names; then the operations, those that make
+// weights with their stored parts inside.
 #pragma once
 
 #include "base/status.h"

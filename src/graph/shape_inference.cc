@@ -103,10 +103,22 @@ std::vector<OperationSchema> LayoutSchemas() {
   };
 }
 
+std::vector<OperationSchema> ConstexprSchemas() {
+  return {
+      {"constexpr_blockwise_shift_scale",
+       {Required("data", Kind::kStoredTensor), Required("scale", Kind::kStoredTensor),
+        Optional("offset", Kind::kStoredTensor)},
+       InferBlockwiseShiftScale},
+      {"constexpr_lut_to_dense",
+       {Required("indices", Kind::kStoredTensor), Required("lut", Kind::kStoredTensor)},
+       InferLutToDense},
+  };
+}
+
 const std::vector<OperationSchema>& Schemas() {
   static const std::vector<OperationSchema> schemas = [] {
     std::vector<OperationSchema> all = ProductSchemas();
-    for (auto& more : {ElementwiseSchemas(), LayoutSchemas()}) {
+    for (auto& more : {ElementwiseSchemas(), LayoutSchemas(), ConstexprSchemas()}) {
       all.insert(all.end(), more.begin(), more.end());
     }
     return all;

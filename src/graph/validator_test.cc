@@ -2,15 +2,20 @@
 
 #include <gtest/gtest.h>
 
-#include <limits>
+#include <set>
 
-#include "graph/testing/sample_graphs.h"
+#include "graph/testing/rule_pairs.h"
+#include "graph/validator/rules.h"
 
 namespace npumoe {
 namespace {
 
-using testing::ExpertGraph;
-using Value = GraphBuilder::Value;
+using testing::ConvOf;
+using testing::NoLimits;
+using testing::Only;
+using testing::RulePair;
+using testing::RulePairs;
+using testing::SiluOf;
 
 // The violation of one rule, or null.
 const Violation* Of(const std::vector<Violation>& violations, const std::string& rule) {
@@ -20,154 +25,63 @@ const Violation* Of(const std::vector<Violation>& violations, const std::string&
   return nullptr;
 }
 
-void ExpectViolation(const Graph& graph, const GraphLimits& limits, const std::string& rule,
-                     Severity severity) {
-  const std::vector<Violation> violations = ValidateGraph(graph, limits);
-  const Violation* violation = Of(violations, rule);
-  ASSERT_NE(violation, nullptr);
-  EXPECT_EQ(violation->severity, severity);
-  EXPECT_FALSE(violation->found.empty());
-  EXPECT_NE(violation->why.find("ane-facts"), std::string::npos);
-  EXPECT_FALSE(violation->remedy.empty());
-  EXPECT_EQ(RefusalOf(violations).code(),
-            severity == Severity::kError ? StatusCode::kUnsupported : StatusCode::kOk);
+TEST(ValidatorRules, HaveAPairOfGraphsEach) {
+  std::set<std::string> paired, in_table;
+  for (const RulePair& pair : RulePairs()) paired.insert(pair.rule);
+  for (const Rule& rule : ValidatorRules()) {
+    if (rule.find != nullptr) in_table.insert(rule.id);
+  }
+  EXPECT_EQ(paired, in_table);
 }
 
-// Expert weights are made on demand only, so large ones cost nothing here.
-Graph LargeExperts(GraphForm form, testing::ExpertSizes sizes, int count) {
-  return ExpertGraph(form, sizes, std::vector<int64_t>(static_cast<size_t>(count), 32));
+TEST(ValidatorRules, AreBrokenByTheOneAndKeptByTheOther) {
+  for (const RulePair& pair : RulePairs()) {
+    const std::vector<Violation> broken = ValidateGraph(pair.broken, pair.limits);
+    const Violation* violation = Of(broken, pair.rule);
+    ASSERT_NE(violation, nullptr) << pair.rule;
+    EXPECT_FALSE(violation->found.empty()) << pair.rule;
+    EXPECT_NE(violation->why.find("(ane-facts "), std::string::npos) << pair.rule;
+    if (violation->severity == Severity::kError) {
+      EXPECT_EQ(RefusalOf(broken).code(), StatusCode::kUnsupported) << pair.rule;
+    }
+    const std::vector<Violation> kept = ValidateGraph(pair.kept, pair.limits);
+    EXPECT_EQ(Of(kept, pair.rule), nullptr) << pair.rule << ": " << Of(kept, pair.rule)->found;
+  }
 }
 
-// 6.3 million parameters in form C, every axis aligned.
-Graph Comfortable() { return LargeExperts(GraphForm::kDenseChains, {1024, 512}, 4); }
+// One that every chip without the limit lets pass, so the key in the table is what decides.
+TEST(ValidatorRules, OfKeysDoNotHoldWithoutTheirLimit) {
+  std::set<std::string> keyed;
+  for (const Rule& rule : ValidatorRules()) {
+    if (std::string_view(rule.keys).starts_with("limits.graph.")) keyed.insert(rule.id);
+  }
+  EXPECT_GT(keyed.size(), 20u);
+  for (const RulePair& pair : RulePairs()) {
+    const Violation* violation = Of(ValidateGraph(pair.broken, NoLimits()), pair.rule);
+    EXPECT_EQ(violation == nullptr || !keyed.contains(pair.rule), true) << pair.rule;
+  }
+}
 
-TEST(Validator, HasNothingToSayAboutAComfortableProgram) {
-  const std::vector<Violation> violations = ValidateGraph(Comfortable(), {});
+TEST(ValidatorRules, HaveUniqueIdsAndSayEverything) {
+  std::set<std::string> ids;
+  for (const Rule& rule : ValidatorRules()) {
+    EXPECT_TRUE(ids.insert(rule.id).second) << rule.id;
+    for (const char* text : {rule.demand, rule.why, rule.source, rule.remedy}) {
+      EXPECT_FALSE(std::string_view(text).empty()) << rule.id;
+    }
+    EXPECT_EQ(rule.by == CheckedBy::kGraph, rule.find != nullptr) << rule.id;
+  }
+}
+
+TEST(Validator, HasNothingToSayAboutASmallProgramWithoutLimits) {
+  const auto violations = ValidateGraph(ConvOf({{1, 4, 1, 32}, {4, 4, 1, 1}}), {});
   EXPECT_TRUE(violations.empty()) << violations.front().rule << ": " << violations.front().found;
 }
 
-TEST(Validator, RefusesALongAxis) {
-  const Graph graph = LargeExperts(GraphForm::kGroupedConv, {2048, 768}, 16);
-  ExpectViolation(graph, {}, "axis-too-long", Severity::kError);
-}
-
-TEST(Validator, TakesAnAxisAtTheLimit) {
-  GraphLimits limits;
-  limits.max_axis = 1024;
-  EXPECT_EQ(Of(ValidateGraph(Comfortable(), limits), "axis-too-long"), nullptr);
-  limits.max_axis = 1023;
-  EXPECT_NE(Of(ValidateGraph(Comfortable(), limits), "axis-too-long"), nullptr);
-}
-
-TEST(Validator, RefusesAHighRank) {
-  GraphLimits limits;
-  limits.max_rank = 3;
-  ExpectViolation(Comfortable(), limits, "rank-too-high", Severity::kError);
-}
-
-TEST(Validator, RefusesALargeProgram) {
-  GraphLimits limits;
-  limits.max_program_bytes = Comfortable().WeightBytes() - 1;
-  ExpectViolation(Comfortable(), limits, "program-too-large", Severity::kError);
-}
-
-TEST(Validator, RefusesALargeWeightFileCountingItsHeaders) {
-  GraphLimits limits;
-  limits.max_weight_file_bytes = Comfortable().WeightBytes() + 64 * 12;  // and one for the file
-  ExpectViolation(Comfortable(), limits, "weight-file-too-large", Severity::kError);
-  limits.max_weight_file_bytes += 64;
-  EXPECT_EQ(Of(ValidateGraph(Comfortable(), limits), "weight-file-too-large"), nullptr);
-}
-
-TEST(Validator, RefusesAnOperationOfTheProfilesList) {
-  GraphLimits limits;
-  limits.refused_ops = {"gather", "silu"};
-  ExpectViolation(Comfortable(), limits, "refused-operation", Severity::kError);
-}
-
-TEST(Validator, RefusesWideActivations) {
-  GraphBuilder builder("main");
-  builder.Output(builder.Silu("y", builder.Input("x", DType::kF32, Shape{1, 32})));
-  ExpectViolation(*std::move(builder).Finish(), {}, "activation-type", Severity::kError);
-}
-
-TEST(Validator, RefusesGroupsThatDoNotDivide) {
-  Graph graph = ExpertGraph(GraphForm::kGroupedConv, {8, 4}, {32, 32});
-  graph.constants.at("int_2").value = std::vector<int32_t>{3};
-  ExpectViolation(graph, {}, "groups-not-dividing", Severity::kError);
-}
-
-TEST(Validator, RefusesAWideKernel) {
-  GraphBuilder builder("main");
-  const Value x = builder.Input("x", DType::kF16, Shape{1, 4, 1, 48});
-  const Value w =
-      builder.Weight("w", DType::kF16, Shape{4, 4, 1, 17}, testing::RandomHalves(1, 1.0f));
-  builder.Output(builder.Conv("y", x, w, {}));
-  ExpectViolation(*std::move(builder).Finish(), {}, "kernel-too-wide", Severity::kError);
-}
-
-TEST(Validator, WarnsOfAnUnalignedLastAxis) {
-  ExpectViolation(ExpertGraph(GraphForm::kDenseChains, {8, 4}, {33}), {}, "last-axis-unaligned",
-                  Severity::kWarning);
-}
-
-TEST(Validator, WarnsOfALastAxisOfOne) {
-  ExpectViolation(ExpertGraph(GraphForm::kDenseChains, {8, 4}, {1}), {}, "last-axis-single",
-                  Severity::kWarning);
-}
-
-TEST(Validator, WarnsOfALargeWeight) {
-  // 4096 x 2048 halves are 16 MiB, one row more is above
-  ExpectViolation(LargeExperts(GraphForm::kDenseChains, {4096, 2049}, 1), {}, "weight-split",
-                  Severity::kWarning);
-  const auto at_limit = ValidateGraph(LargeExperts(GraphForm::kDenseChains, {4096, 2048}, 1), {});
-  EXPECT_EQ(Of(at_limit, "weight-split"), nullptr);
-}
-
-TEST(Validator, WarnsOfASlowCompile) {
-  ExpectViolation(LargeExperts(GraphForm::kDenseChains, {2048, 768}, 28), {}, "slow-compile",
-                  Severity::kWarning);
-}
-
-TEST(Validator, WarnsOfASmallProgram) {
-  ExpectViolation(ExpertGraph(GraphForm::kDenseChains, {8, 4}, {32}), {}, "program-small",
-                  Severity::kWarning);
-}
-
-TEST(Validator, WarnsOfLongSums) {
-  ExpectViolation(LargeExperts(GraphForm::kDenseChains, {64, 6400}, 1), {}, "inner-length",
-                  Severity::kWarning);
-}
-
-TEST(Validator, WarnsOfGroupsThatAreDecomposed) {
-  ExpectViolation(LargeExperts(GraphForm::kGroupedConv, {2880, 64}, 2), {}, "groups-decomposed",
-                  Severity::kWarning);
-}
-
-TEST(Validator, WarnsOfAMatrixProductThatCouldBeAConvolution) {
-  ExpectViolation(ExpertGraph(GraphForm::kBatchedMatmul, {32, 32}, {32}), {}, "product-not-conv",
-                  Severity::kWarning);
-}
-
-TEST(Validator, WarnsOfManyBranchesThatJoin) {
-  GraphBuilder builder("main");
-  const Value x = builder.Input("x", DType::kF16, Shape{1, 32});
-  builder.Output(builder.Concat("y", std::vector<Value>(12, x), 0));
-  ExpectViolation(*std::move(builder).Finish(), {}, "many-branches", Severity::kWarning);
-}
-
-TEST(Validator, WarnsOfAnInfiniteMask) {
-  GraphBuilder builder("main");
-  const Value x = builder.Input("x", DType::kF16, Shape{1, 32});
-  const float infinity = std::numeric_limits<float>::infinity();
-  builder.Output(builder.Add("y", x, builder.Floats("mask", DType::kF16, Shape{1}, {-infinity})));
-  ExpectViolation(*std::move(builder).Finish(), {}, "constant-not-finite", Severity::kWarning);
-}
-
 TEST(Validator, CountsWhatItDoesNotList) {
-  const Graph graph = LargeExperts(GraphForm::kDenseChains, {8, 4}, 40);
-  GraphLimits limits;
-  limits.refused_ops = {"conv"};
+  const Graph graph =
+      testing::ExpertGraph(GraphForm::kDenseChains, {8, 4}, std::vector<int64_t>(40, 32));
+  const auto limits = Only(&GraphLimits::refused_ops, std::vector<std::string>{"conv"});
   const std::vector<Violation> violations = ValidateGraph(graph, limits);
   const Violation* violation = Of(violations, "refused-operation");
   ASSERT_NE(violation, nullptr);
@@ -175,11 +89,34 @@ TEST(Validator, CountsWhatItDoesNotList) {
 }
 
 TEST(Validator, RefusalNamesRuleFindingReasonAndRemedy) {
-  GraphLimits limits;
-  limits.refused_ops = {"silu"};
-  const std::string message = RefusalOf(ValidateGraph(Comfortable(), limits)).message();
-  EXPECT_NE(message.find("refused-operation: operation 'gate_silu_3' (silu)"), std::string::npos);
+  const auto limits = Only(&GraphLimits::refused_ops, std::vector<std::string>{"silu"});
+  const std::string message = RefusalOf(ValidateGraph(SiluOf({1, 32}), limits)).message();
+  EXPECT_NE(message.find("refused-operation: operation 'y' (silu)"), std::string::npos) << message;
   EXPECT_NE(message.find("compute it on the CPU"), std::string::npos);
+}
+
+TEST(Validator, ChecksTheFileOfTheWholePackage) {
+  const Graph graph = ConvOf({{1, 64, 1, 32}, {8, 64, 1, 1}});
+  const auto limits = Only(&GraphLimits::max_weight_file_bytes, 4096);
+  EXPECT_TRUE(ValidateGraph(graph, limits, {.functions = 2, .weight_file_bytes = 4096}).empty());
+  const auto violations = ValidateGraph(graph, limits, {.functions = 2, .weight_file_bytes = 4097});
+  EXPECT_NE(Of(violations, "weight-file-too-large"), nullptr);
+}
+
+TEST(Validator, NeedsASystemThatKnowsSeveralFunctions) {
+  const Graph graph = ConvOf({{1, 64, 1, 32}, {8, 64, 1, 1}});
+  const auto limits = Only(&GraphLimits::system_version, 14);
+  EXPECT_NE(Of(ValidateGraph(graph, limits, {.functions = 2}), "system-too-old"), nullptr);
+  EXPECT_EQ(Of(ValidateGraph(graph, limits, {.functions = 1}), "system-too-old"), nullptr);
+}
+
+TEST(Validator, TakesWeightsOfAConstexprOperationForWhatTheyAre) {
+  const Graph graph = testing::WithTableWeight(ConvOf({{1, 64, 1, 32}, {8, 64, 1, 1}}), DType::kU4,
+                                               {1, 1, 1, 1, 16, 1});
+  GraphLimits limits = Only(&GraphLimits::last_axis_bytes, 64);  // [8, 64, 1, 1] is no activation
+  limits.max_rank = 4;  // [1, 1, 1, 1, 16, 1] is no tensor of an operation
+  const auto violations = ValidateGraph(graph, limits);
+  EXPECT_TRUE(violations.empty()) << violations.front().rule << ": " << violations.front().found;
 }
 
 }  // namespace

@@ -36,6 +36,14 @@ struct BlobHeader {
 
 static_assert(sizeof(FileHeader) == kBorder && sizeof(BlobHeader) == kBorder);
 
+// Bits of the last byte that no element fills.
+int UnusedBits(const TensorSpec& spec) {
+  if (!IsSubByte(spec.dtype)) return 0;
+  const auto filled =
+      spec.shape.elements() % 8 * static_cast<int64_t>(MeanBitsPerElement(spec.dtype));
+  return static_cast<int>((8 - filled % 8) % 8);
+}
+
 template <class Header>
 Header ReadHeader(std::span<const std::byte> bytes) {
   Header header;
@@ -53,24 +61,44 @@ Result<WeightBlobWriter> WeightBlobWriter::Create(const std::filesystem::path& p
   return writer;
 }
 
-Result<uint64_t> WeightBlobWriter::Add(DType dtype, std::span<const std::byte> bytes) {
+Result<uint64_t> WeightBlobWriter::Add(const TensorSpec& spec, const WeightData& weight) {
+  const std::pair<std::string, DType> key(weight.identity, spec.dtype);
+  if (const auto known = offsets_by_identity_.find(key); known != offsets_by_identity_.end()) {
+    return known->second;
+  }
+  std::span<const std::byte> bytes(weight.view.data, weight.view.empty() ? 0 : spec.bytes());
+  if (weight.view.empty()) {
+    scratch_.resize(spec.bytes());
+    const Status produced = weight.produce(scratch_);
+    NPUMOE_RETURN_IF_ERROR(produced.WithContext("weight " + Quoted(spec.name)));
+    bytes = scratch_;
+  }
+  NPUMOE_ASSIGN_OR_RETURN(const uint64_t offset, Add(spec.dtype, bytes, UnusedBits(spec)));
+  if (!weight.identity.empty()) offsets_by_identity_.emplace(key, offset);
+  return offset;
+}
+
+Result<uint64_t> WeightBlobWriter::Add(DType dtype, std::span<const std::byte> bytes,
+                                       int unused_bits) {
   const std::optional<uint32_t> type = BlobTypeOf(dtype);
   NPUMOE_CHECK(type.has_value());
-  const std::string hash = Hasher().Add(int64_t{*type}).Add(bytes).Hex();
+  const std::string hash =
+      Hasher().Add(int64_t{*type} + (int64_t{unused_bits} << 32)).Add(bytes).Hex();
   const auto [first, last] = offsets_by_hash_.equal_range(hash);
   for (auto candidate = first; candidate != last; ++candidate) {
-    NPUMOE_ASSIGN_OR_RETURN(const bool equal, HoldsAt(candidate->second, bytes));
+    NPUMOE_ASSIGN_OR_RETURN(const bool equal, HoldsAt(candidate->second, bytes, unused_bits));
     if (equal) return candidate->second;
   }
   const uint64_t offset = RoundUp(file_.size(), kBorder);
-  NPUMOE_RETURN_IF_ERROR(AppendBlob(*type, bytes));
+  NPUMOE_RETURN_IF_ERROR(AppendBlob(*type, bytes, unused_bits));
   offsets_by_hash_.emplace(hash, offset);
   content_hash_ = Hasher().Add(content_hash_).Add(hash).Hex();
   ++count_;
   return offset;
 }
 
-Status WeightBlobWriter::AppendBlob(uint32_t type, std::span<const std::byte> bytes) {
+Status WeightBlobWriter::AppendBlob(uint32_t type, std::span<const std::byte> bytes,
+                                    int unused_bits) {
   const std::array<std::byte, kBorder> zeros{};
   const uint64_t at = RoundUp(file_.size(), kBorder);
   NPUMOE_RETURN_IF_ERROR(Append(std::span(zeros).first(at - file_.size())));
@@ -78,6 +106,7 @@ Status WeightBlobWriter::AppendBlob(uint32_t type, std::span<const std::byte> by
   header.type = type;
   header.bytes = bytes.size();
   header.data_offset = at + kBorder;
+  header.unused_bits = static_cast<uint64_t>(unused_bits);
   NPUMOE_RETURN_IF_ERROR(Append(std::as_bytes(std::span(&header, 1))));
   return Append(bytes);
 }
@@ -88,10 +117,12 @@ Status WeightBlobWriter::Append(std::span<const std::byte> bytes) {
 }
 
 // The hash is fast, not proof against collisions: equal means equal bytes.
-Result<bool> WeightBlobWriter::HoldsAt(uint64_t offset, std::span<const std::byte> bytes) const {
+Result<bool> WeightBlobWriter::HoldsAt(uint64_t offset, std::span<const std::byte> bytes,
+                                       int unused_bits) const {
   BlobHeader header;
   NPUMOE_RETURN_IF_ERROR(file_.ReadAt(offset, std::as_writable_bytes(std::span(&header, 1))));
   if (header.bytes != bytes.size()) return false;
+  if (header.unused_bits != static_cast<uint64_t>(unused_bits)) return false;
   std::vector<std::byte> block(std::min<size_t>(bytes.size(), size_t{1} << 20));
   uint64_t at = header.data_offset;
   while (!bytes.empty()) {
@@ -154,7 +185,7 @@ Result<uint64_t> WeightBlobFile::ReadBlob(uint64_t at) {
     return Error(at, "the blob claims " + std::to_string(header.bytes) + " bytes; the file has " +
                          std::to_string(available) + " left");
   }
-  blobs_[at] = {header.type, bytes.subspan(header.data_offset, header.bytes)};
+  blobs_[at] = {header.type, header.unused_bits, bytes.subspan(header.data_offset, header.bytes)};
   return RoundUp(header.data_offset + header.bytes, kBorder);
 }
 
@@ -172,6 +203,12 @@ Result<TensorView> WeightBlobFile::View(uint64_t offset, const TensorSpec& decla
     return Error(offset, shown + " " + declared.shape.ToString() + " needs " +
                              std::to_string(declared.bytes()) + " bytes; the blob has " +
                              std::to_string(found->second.bytes.size()));
+  }
+  const auto unused = static_cast<uint64_t>(UnusedBits(declared));
+  if (IsSubByte(declared.dtype) && found->second.unused_bits != unused) {
+    return Error(offset, shown + " " + declared.shape.ToString() + " leaves " +
+                             std::to_string(unused) + " bits unused; the blob says " +
+                             std::to_string(found->second.unused_bits));
   }
   return TensorView{declared.dtype, declared.shape, found->second.bytes.data()};
 }

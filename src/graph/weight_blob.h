@@ -12,11 +12,13 @@
 #include <string>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "base/hash.h"
 #include "base/mapped_file.h"
 #include "base/status.h"
 #include "base/tensor_view.h"
+#include "graph/graph.h"
 #include "graph/output_file.h"
 
 namespace npumoe {
@@ -26,8 +28,12 @@ class WeightBlobWriter {
   static Result<WeightBlobWriter> Create(const std::filesystem::path& path);
 
   // Returns the offset of the blob's header. Bytes that are in the file already (of the same
-  // type) are not written again. `dtype` must have a blob type.
-  Result<uint64_t> Add(DType dtype, std::span<const std::byte> bytes);
+  // type) are not written again. `dtype` must have a blob type. `unused_bits` are those of the
+  // last byte that no element fills.
+  Result<uint64_t> Add(DType dtype, std::span<const std::byte> bytes, int unused_bits = 0);
+  // The same for a weight, whose producer is asked unless one of its identity was added before.
+  // Memory for one weight is kept for the next.
+  Result<uint64_t> Add(const TensorSpec& spec, const WeightData& weight);
   Status Finish();
 
   uint32_t blob_count() const { return count_; }
@@ -38,12 +44,14 @@ class WeightBlobWriter {
 
  private:
   explicit WeightBlobWriter(OutputFile file) : file_(std::move(file)) {}
-  Result<bool> HoldsAt(uint64_t offset, std::span<const std::byte> bytes) const;
-  Status AppendBlob(uint32_t type, std::span<const std::byte> bytes);
+  Result<bool> HoldsAt(uint64_t offset, std::span<const std::byte> bytes, int unused_bits) const;
+  Status AppendBlob(uint32_t type, std::span<const std::byte> bytes, int unused_bits);
   Status Append(std::span<const std::byte> bytes);
 
   OutputFile file_;
   std::multimap<std::string, uint64_t> offsets_by_hash_;
+  std::map<std::pair<std::string, DType>, uint64_t> offsets_by_identity_;
+  std::vector<std::byte> scratch_;
   std::string content_hash_;
   Hasher file_hasher_;
   uint32_t count_ = 0;
@@ -64,6 +72,7 @@ class WeightBlobFile {
  private:
   struct Blob {
     uint32_t type = 0;
+    uint64_t unused_bits = 0;
     std::span<const std::byte> bytes;
   };
   explicit WeightBlobFile(std::shared_ptr<const MappedFile> file) : file_(std::move(file)) {}

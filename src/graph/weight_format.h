@@ -15,6 +15,7 @@
 
 #include <cstdint>
 #include <string_view>
+#include <utility>
 
 #include "base/status.h"
 #include "graph/graph.h"
@@ -25,12 +26,24 @@ enum class WeightFormat { kF16, kInt8, kInt8Block32, kInt4Block32, kLut4, kLut6 
 const char* Name(WeightFormat format);  // "fp16", "int8", "int8-block32", ...
 Result<WeightFormat> ParseWeightFormat(std::string_view text);
 
+// How the values of a matrix are stored, and how many fp16 scales or table entries it has.
+DType ValuesType(WeightFormat format);
+int64_t ScaleCount(WeightFormat format, int64_t out, int64_t in);
+// Values that share a scale, along a row; 0: a row, or the format has no scales.
+int64_t ScaleBlock(WeightFormat format);
+int64_t TableEntries(WeightFormat format);  // 0: no table
+
 // Bytes in the weight file, scales and tables included. `in` must be a multiple of 32 for the
 // block formats.
 int64_t WeightBytes(WeightFormat format, int64_t out, int64_t in);
 
 // A matrix [out, in] in its format. For fp16 `scales` is absent.
 struct WeightMatrix {
+  WeightMatrix() = default;
+  WeightMatrix(WeightData fp16) : values(std::move(fp16)) {}  // so that fp16 needs no format
+  WeightMatrix(WeightFormat stored_as, WeightData stored, WeightData scales_or_table)
+      : format(stored_as), values(std::move(stored)), scales(std::move(scales_or_table)) {}
+
   WeightFormat format = WeightFormat::kF16;
   WeightData values;
   WeightData scales;  // of the integers, or the table

@@ -52,12 +52,16 @@ const char* Name(Provenance provenance) {
 }
 
 GraphLimits LimitsOf(const ChipProfile& profile) {
-  GraphLimits limits;
+  GraphLimits limits = profile.limits.graph;
   limits.max_axis = profile.limits.max_axis;
+  limits.max_channels = profile.limits.max_channels;
   limits.max_rank = profile.limits.max_rank;
   limits.max_program_bytes = profile.limits.max_program_bytes;
   limits.max_weight_file_bytes = profile.limits.max_weight_file_bytes;
   limits.refused_ops = profile.limits.refused_ops;
+  double tflops = 0;
+  for (const RatePoint& point : profile.npu.tflops) tflops = std::max(tflops, point.rate.value);
+  limits.launch_flops = profile.npu.launch_ms.value / kMsPerFlopAtTflops * tflops;
   return limits;
 }
 

@@ -63,13 +63,17 @@ struct NpuLimits {
   int64_t max_programs = 0;       // loaded in one process
   int64_t max_program_bytes = 0;  // weights of one program
   int64_t max_weight_file_bytes = 0;
-  int64_t max_axis = 0;  // any axis of any tensor
+  int64_t max_axis = 0;      // height and width of any tensor
+  int64_t max_channels = 0;  // the axis before them
   int max_rank = 0;
   int64_t max_requests_in_flight = 0;
   int64_t capacity_quantum = 16;  // rows
   int64_t workers = 0;            // processes that hold programs unless asked otherwise; 0: our own
   std::vector<std::string> refused_ops;
   std::vector<std::string> refused_forms;  // graph forms that the chip does not take
+  // Limits of the chip's compiler that only the validator asks for (table limits.graph, which a
+  // profile may leave out). LimitsOf adds those above.
+  GraphLimits graph;
 };
 
 // One entry of a profile file as it stands there: limits, counts and lists have an origin too.
@@ -93,7 +97,7 @@ struct ChipProfile {
   std::vector<FigureOrigin> origins;  // of every entry, in the order of the format
 };
 
-// What the chip's limits say about a graph.
+// All limits that the validator asks for.
 GraphLimits LimitsOf(const ChipProfile& profile);
 
 // A path to a .toml file, or the name of a profile in one of the `search` folders, the first that

@@ -99,6 +99,28 @@ class Section {
     return values;
   }
 
+  // { value = [1, 2], ... }, whole numbers from 1.
+  Result<std::vector<int64_t>> Integers(const std::string& key, int64_t max) {
+    NPUMOE_ASSIGN_OR_RETURN(Section entry, Table(key));
+    NPUMOE_ASSIGN_OR_RETURN(const TomlValue* node, entry.Find("value"));
+    if (node->kind != Kind::kArray) return entry.Error("value", "is no list", node);
+    std::vector<int64_t> values;
+    for (const TomlValue& item : node->items) {
+      const bool whole = item.kind == Kind::kNumber && item.number == std::floor(item.number);
+      if (!whole || item.number < 1 || item.number > static_cast<double>(max)) {
+        return entry.Error(
+            "value", fmt::format("has an entry that is no whole number from 1 to {}", max), &item);
+      }
+      values.push_back(static_cast<int64_t>(item.number));
+    }
+    Figure figure;
+    NPUMOE_RETURN_IF_ERROR(entry.ReadOrigin(fmt::format("{}", fmt::join(values, " ")), figure));
+    NPUMOE_RETURN_IF_ERROR(entry.RefuseRest());
+    return values;
+  }
+
+  bool Has(const std::string& key) const { return table_.Find(key) != nullptr; }
+
   // [ { rows = 16, value = 2.2, ... }, ... ], rows ascending.
   Result<std::vector<RatePoint>> Rates(const std::string& key) {
     NPUMOE_ASSIGN_OR_RETURN(const TomlValue* node, Find(key));
@@ -220,6 +242,57 @@ Status ReadCpu(Section section, CpuCosts& cpu) {
   return section.RefuseRest();
 }
 
+// [limits.graph]
+Status ReadGraphLimits(Section section, GraphLimits& limits) {
+  struct Count {
+    const char* key;
+    int64_t GraphLimits::*limit;
+  };
+  for (const Count& count :
+       {Count{"max_batch", &GraphLimits::max_batch},
+        Count{"last_axis_bytes", &GraphLimits::last_axis_bytes},
+        Count{"min_last_axis", &GraphLimits::min_last_axis},
+        Count{"tile_bytes", &GraphLimits::tile_bytes},
+        Count{"working_set_bytes", &GraphLimits::working_set_bytes},
+        Count{"max_run_time_weight_batch", &GraphLimits::max_run_time_weight_batch},
+        Count{"max_kernel_width", &GraphLimits::max_kernel_width},
+        Count{"max_kernel_height", &GraphLimits::max_kernel_height},
+        Count{"max_arg_reduce", &GraphLimits::max_arg_reduce},
+        Count{"max_product_depth", &GraphLimits::max_product_depth},
+        Count{"kernel_memory_bytes", &GraphLimits::kernel_memory_bytes},
+        Count{"accurate_products", &GraphLimits::accurate_products},
+        Count{"group_products", &GraphLimits::group_products},
+        Count{"group_cores", &GraphLimits::group_cores},
+        Count{"branches", &GraphLimits::branches},
+        Count{"min_table_group", &GraphLimits::min_table_group},
+        Count{"max_table_stride", &GraphLimits::max_table_stride},
+        Count{"streamed_weight_bytes", &GraphLimits::streamed_weight_bytes},
+        Count{"fast_compile_bytes", &GraphLimits::fast_compile_bytes},
+        Count{"placed_parameters", &GraphLimits::placed_parameters},
+        Count{"system_version", &GraphLimits::system_version}}) {
+    NPUMOE_ASSIGN_OR_RETURN(limits.*count.limit, section.Integer(count.key, 1, kMaxBytes));
+  }
+  struct Switch {
+    const char* key;
+    bool GraphLimits::*limit;
+  };
+  for (const Switch& flag :
+       {Switch{"refuses_int32_cast", &GraphLimits::refuses_int32_cast},
+        Switch{"prefers_convolutions", &GraphLimits::prefers_convolutions},
+        Switch{"refuses_state", &GraphLimits::refuses_state},
+        Switch{"refuses_run_time_slices", &GraphLimits::refuses_run_time_slices},
+        Switch{"clamps_slices", &GraphLimits::clamps_slices},
+        Switch{"refuses_block_scales", &GraphLimits::refuses_block_scales},
+        Switch{"refuses_int8_activations", &GraphLimits::refuses_int8_activations},
+        Switch{"expands_int8", &GraphLimits::expands_int8}}) {
+    NPUMOE_ASSIGN_OR_RETURN(limits.*flag.limit, section.Flag(flag.key));
+  }
+  NPUMOE_ASSIGN_OR_RETURN(limits.activation_types, section.Texts("activation_types"));
+  NPUMOE_ASSIGN_OR_RETURN(limits.conv_strides, section.Integers("conv_strides", 1 << 20));
+  NPUMOE_ASSIGN_OR_RETURN(limits.table_bits, section.Integers("table_bits", 16));
+  return section.RefuseRest();
+}
+
 Status ReadLimits(Section section, NpuLimits& limits) {
   NPUMOE_ASSIGN_OR_RETURN(limits.max_programs, section.Integer("max_programs", 1, 1 << 20));
   NPUMOE_ASSIGN_OR_RETURN(limits.max_program_bytes,
@@ -227,6 +300,7 @@ Status ReadLimits(Section section, NpuLimits& limits) {
   NPUMOE_ASSIGN_OR_RETURN(limits.max_weight_file_bytes,
                           section.Integer("max_weight_file_bytes", 1, kMaxBytes));
   NPUMOE_ASSIGN_OR_RETURN(limits.max_axis, section.Integer("max_axis", 1, 1 << 30));
+  NPUMOE_ASSIGN_OR_RETURN(limits.max_channels, section.Integer("max_channels", 1, 1 << 30));
   NPUMOE_ASSIGN_OR_RETURN(const int64_t rank, section.Integer("max_rank", 1, Shape::kMaxRank));
   limits.max_rank = static_cast<int>(rank);
   NPUMOE_ASSIGN_OR_RETURN(limits.max_requests_in_flight,
@@ -235,6 +309,10 @@ Status ReadLimits(Section section, NpuLimits& limits) {
   NPUMOE_ASSIGN_OR_RETURN(limits.workers, section.Integer("workers", 0, 64));
   NPUMOE_ASSIGN_OR_RETURN(limits.refused_ops, section.Texts("refused_ops"));
   NPUMOE_ASSIGN_OR_RETURN(limits.refused_forms, section.Texts("refused_forms"));
+  if (section.Has("graph")) {
+    NPUMOE_ASSIGN_OR_RETURN(Section graph, section.Table("graph"));
+    NPUMOE_RETURN_IF_ERROR(ReadGraphLimits(std::move(graph), limits.graph));
+  }
   for (const std::string& form : limits.refused_forms) {
     if (form != "A" && form != "B" && form != "C") {
       return section.Error("refused_forms", fmt::format("holds '{}'; forms are A, B, C", form),

@@ -89,7 +89,7 @@ TEST_P(Chip, LoadsByNameAndEveryFigureHasASource) {
   ASSERT_TRUE(profile.ok()) << profile.status().message();
   EXPECT_EQ(profile->name, GetParam());
   EXPECT_EQ(profile->hash.size(), 32u);
-  EXPECT_EQ(profile->origins.size(), 28u);  // every entry of the format
+  EXPECT_EQ(profile->origins.size(), 62u);  // every entry of the format
   for (const FigureOrigin& origin : profile->origins) {
     EXPECT_GE(origin.source.size(), 10u) << origin.key;
   }

@@ -37,12 +37,13 @@ ExpertSize SharedSize(const CostModel& costs) {
 
 int64_t CountThatFits(const ExpertSize& size, const ChipProfile& profile, GraphForm form) {
   const NpuLimits& limits = profile.limits;
-  if (!TakesForm(profile, form) || size.widest > limits.max_axis) return 0;
+  if (!TakesForm(profile, form) || size.widest > limits.max_channels) return 0;
   const int64_t by_bytes = limits.max_program_bytes / size.bytes;
   const int64_t by_file = std::max<int64_t>(0, limits.max_weight_file_bytes - kBlobHeaderBytes) /
                           (size.bytes + size.tensors * kBlobTensorBytes);
   const int64_t count = std::min(by_bytes, by_file);
-  return form == GraphForm::kGroupedConv ? std::min(count, limits.max_axis / size.widest) : count;
+  return form == GraphForm::kGroupedConv ? std::min(count, limits.max_channels / size.widest)
+                                         : count;
 }
 
 }  // namespace
