@@ -212,10 +212,11 @@ void AddYarn(const ModelConfig& config, const YarnScaling& yarn, ArchitectureKey
   }
   const double magnitude =
       std::sqrt(double{config.attention.Scale()} * std::sqrt(config.attention.head_dim));
-  if (config.attention.scale > 0 && yarn.factor > 1) {
-    writer.Add("rope.scaling.yarn_log_multiplier",
-               static_cast<float>((magnitude - 1) / std::log(yarn.factor)));
-  }
+  if (config.attention.scale <= 0 || yarn.factor <= 1) return;
+  // A scale that no multiplier explains stands in attention.scale alone.
+  const double multiplier = (magnitude - 1) / std::log(yarn.factor);
+  if (multiplier < 0 || multiplier > kMaxModelMultiplier) return;
+  writer.Add("rope.scaling.yarn_log_multiplier", static_cast<float>(multiplier));
 }
 
 void AddLongRope(const LongRopeScaling& rope, ArchitectureKeyWriter& writer) {
