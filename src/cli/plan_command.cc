@@ -28,6 +28,8 @@ struct Options {
   std::string overflow = "spill";
   bool allow_lossy = false;
   double min_npu_share = 0;
+  std::string weights = "fp16";
+  int buckets = 1;
   std::vector<int> chunks;
   int64_t prompt_tokens = 1024;
   bool explain = false;
@@ -49,6 +51,8 @@ Result<PlanOptions> ParseOptions(const Options& options, const Model& model) {
     return UsageError("--strategy cpu and --min-npu-share contradict each other");
   }
   plan.min_npu_share = options.min_npu_share;
+  NPUMOE_ASSIGN_OR_RETURN(plan.weight_format, ParseWeightFormat(options.weights));
+  plan.max_buckets = options.buckets;
   plan.prompt_tokens = options.prompt_tokens;
   plan.chunk_candidates = options.chunks;
   plan.weight_bytes_cpu = BytesPerWeight(model);
@@ -150,6 +154,16 @@ void AddDecisionOptions(CLI::App& command, Options& options) {
       .add_option("--min-npu-share", options.min_npu_share,
                   "Keep at least this share of the calibrated expert work on the NPU")
       ->check(Between(0, 1))
+      ->capture_default_str();
+  command
+      .add_option("--npu-weights", options.weights,
+                  "Format of the programs' weights; formats other than fp16 round them")
+      ->check(CLI::IsMember({"fp16", "int8", "int8-block32", "int4-block32", "lut4", "lut6"}))
+      ->capture_default_str();
+  command
+      .add_option("--buckets", options.buckets,
+                  "Capacities per program at most, as functions that share its weights")
+      ->check(CLI::Range(1, 8))
       ->capture_default_str();
   command
       .add_option("--chunk", options.chunks,

@@ -4,22 +4,25 @@
 #include <utility>
 
 #include "base/hash.h"
+#include "graph/weights/matrix_encoder.h"
 #include "plan/fp16_weights.h"
 
 namespace npumoe {
 namespace {
 
 // Part of every program's key: rises whenever equal plans would give other bytes.
-constexpr int64_t kProgramFormatVersion = 2;
+constexpr int64_t kProgramFormatVersion = 3;
 
-// One matrix or bias of an expert: `shape` is what the plan makes of it.
-Result<WeightData> LowerWeight(const TensorView& weights, const Shape& shape, std::string what) {
-  if (weights.empty() || weights.shape != shape) {
-    return InvalidInput(what + ": has shape " +
-                        (weights.empty() ? "[]" : weights.shape.ToString()) +
-                        ", the plan was made for " + shape.ToString() +
-                        "; make a plan for this model with `npumoe plan`");
-  }
+// `shape` is what the plan makes of a matrix or bias.
+Status CheckShape(const TensorView& weights, const Shape& shape, const std::string& what) {
+  if (!weights.empty() && weights.shape == shape) return OkStatus();
+  return InvalidInput(what + ": has shape " + (weights.empty() ? "[]" : weights.shape.ToString()) +
+                      ", the plan was made for " + shape.ToString() +
+                      "; make a plan for this model with `npumoe plan`");
+}
+
+Result<WeightData> LowerVector(const TensorView& weights, const Shape& shape, std::string what) {
+  NPUMOE_RETURN_IF_ERROR(CheckShape(weights, shape, what));
   WeightData data;
   data.produce = [weights, what = std::move(what)](std::span<std::byte> bytes) {
     return WriteAsFp16(weights, what, bytes);
@@ -27,8 +30,28 @@ Result<WeightData> LowerWeight(const TensorView& weights, const Shape& shape, st
   return data;
 }
 
+bool HasBlocksOf(WeightFormat format, DType dtype) {
+  return (format == WeightFormat::kInt8Block32 && dtype == DType::kQ8_0) ||
+         (format == WeightFormat::kInt4Block32 && dtype == DType::kQ4_0);
+}
+
+Result<WeightMatrix> LowerMatrix(WeightFormat format, const TensorView& weights, const Shape& shape,
+                                 const std::string& what) {
+  if (format == WeightFormat::kF16) {
+    NPUMOE_ASSIGN_OR_RETURN(WeightData fp16, LowerVector(weights, shape, what));
+    return WeightMatrix(std::move(fp16));
+  }
+  NPUMOE_RETURN_IF_ERROR(CheckShape(weights, shape, what));
+  if (HasBlocksOf(format, weights.dtype)) return TakeOverBlocks(weights, what);
+  NPUMOE_ASSIGN_OR_RETURN(MatrixSource source, SourceOf(weights, what));
+  NPUMOE_ASSIGN_OR_RETURN(const MatrixEncoder encoder,
+                          MatrixEncoder::Create(format, std::move(source)));
+  return encoder.Matrix();
+}
+
 Result<ExpertSlot> LowerExpert(const Plan& plan, const LayerPlan& layer,
-                               const PlannedExpert& planned, const FfnWeights& weights) {
+                               const PlannedExpert& planned, int64_t capacity,
+                               const FfnWeights& weights) {
   const std::string what =
       "layer " + std::to_string(layer.layer) + ", expert " + std::to_string(planned.expert) + ", ";
   const int64_t intermediate = plan.IntermediateOf(planned.expert);
@@ -36,25 +59,38 @@ Result<ExpertSlot> LowerExpert(const Plan& plan, const LayerPlan& layer,
   const Shape outward{plan.hidden_size, intermediate};
   ExpertSlot slot;
   slot.expert = planned.expert;
-  slot.capacity = planned.capacity;
-  NPUMOE_ASSIGN_OR_RETURN(slot.gate, LowerWeight(weights.gate, inward, what + "gate"));
-  NPUMOE_ASSIGN_OR_RETURN(slot.up, LowerWeight(weights.up, inward, what + "up"));
-  NPUMOE_ASSIGN_OR_RETURN(slot.down, LowerWeight(weights.down, outward, what + "down"));
+  slot.capacity = capacity;
+  NPUMOE_ASSIGN_OR_RETURN(slot.gate,
+                          LowerMatrix(plan.weight_format, weights.gate, inward, what + "gate"));
+  NPUMOE_ASSIGN_OR_RETURN(slot.up,
+                          LowerMatrix(plan.weight_format, weights.up, inward, what + "up"));
+  NPUMOE_ASSIGN_OR_RETURN(slot.down,
+                          LowerMatrix(plan.weight_format, weights.down, outward, what + "down"));
   if (weights.gate_bias.empty()) return slot;
   const Shape inner{intermediate};
   const Shape outer{plan.hidden_size};
   NPUMOE_ASSIGN_OR_RETURN(slot.gate_bias,
-                          LowerWeight(weights.gate_bias, inner, what + "gate bias"));
-  NPUMOE_ASSIGN_OR_RETURN(slot.up_bias, LowerWeight(weights.up_bias, inner, what + "up bias"));
+                          LowerVector(weights.gate_bias, inner, what + "gate bias"));
+  NPUMOE_ASSIGN_OR_RETURN(slot.up_bias, LowerVector(weights.up_bias, inner, what + "up bias"));
   NPUMOE_ASSIGN_OR_RETURN(slot.down_bias,
-                          LowerWeight(weights.down_bias, outer, what + "down bias"));
+                          LowerVector(weights.down_bias, outer, what + "down bias"));
   return slot;
 }
 
 }  // namespace
 
+std::string BucketFunction(const PlannedProgram& program, size_t bucket) {
+  return bucket == program.smaller_buckets.size() ? "main" : "bucket_" + std::to_string(bucket);
+}
+
 Result<Graph> LowerProgram(const Plan& plan, const LayerPlan& layer, const PlannedProgram& program,
                            const std::vector<FfnWeights>& experts) {
+  return LowerBucket(plan, layer, program, program.smaller_buckets.size(), experts);
+}
+
+Result<Graph> LowerBucket(const Plan& plan, const LayerPlan& layer, const PlannedProgram& program,
+                          size_t bucket, const std::vector<FfnWeights>& experts) {
+  const std::vector<int64_t> capacities = program.Buckets()[bucket];
   std::vector<ExpertSlot> slots;
   for (const PlannedExpert& planned : program.experts) {
     if (planned.expert < 0 || static_cast<size_t>(planned.expert) >= experts.size()) {
@@ -63,9 +99,9 @@ Result<Graph> LowerProgram(const Plan& plan, const LayerPlan& layer, const Plann
                           std::to_string(experts.size()) +
                           "; make a plan for this model with `npumoe plan`");
     }
-    NPUMOE_ASSIGN_OR_RETURN(
-        ExpertSlot slot,
-        LowerExpert(plan, layer, planned, experts[static_cast<size_t>(planned.expert)]));
+    NPUMOE_ASSIGN_OR_RETURN(ExpertSlot slot,
+                            LowerExpert(plan, layer, planned, capacities[slots.size()],
+                                        experts[static_cast<size_t>(planned.expert)]));
     slots.push_back(std::move(slot));
   }
   // One size for all: plans give the shared expert, which has another, a program of its own.
@@ -73,7 +109,7 @@ Result<Graph> LowerProgram(const Plan& plan, const LayerPlan& layer, const Plann
   return BuildExpertGraph(
       program.form,
       {plan.hidden_size, plan.IntermediateOf(first), static_cast<float>(plan.activation_limit)},
-      slots);
+      slots, BucketFunction(program, bucket));
 }
 
 std::string ProgramKey(const Plan& plan, const LayerPlan& layer, const PlannedProgram& program) {
@@ -84,8 +120,12 @@ std::string ProgramKey(const Plan& plan, const LayerPlan& layer, const PlannedPr
   hasher.Add(int64_t{plan.shared_intermediate_size});
   hasher.Add(std::bit_cast<int64_t>(plan.activation_limit));
   hasher.Add(int64_t{layer.layer}).Add(std::string_view(Name(program.form)));
+  hasher.Add(std::string_view(Name(plan.weight_format)));
   for (const PlannedExpert& expert : program.experts) {
     hasher.Add(int64_t{expert.expert}).Add(expert.capacity);
+  }
+  for (const std::vector<int64_t>& bucket : program.smaller_buckets) {
+    for (const int64_t capacity : bucket) hasher.Add(capacity);
   }
   return hasher.Hex();
 }

@@ -10,8 +10,16 @@
 
 namespace npumoe {
 
-// Weights are converted to fp16 when the writer asks for them (WeightData::produce); a weight
-// beyond the range of fp16 makes that fail with its name. Experts have biases where the model's do.
+// Functions of a program's package: that of the planned capacities, the last bucket, is "main".
+std::string BucketFunction(const PlannedProgram& program, size_t bucket);
+
+// The graph of one bucket (an index into PlannedProgram::Buckets). Weights are brought into the
+// plan's format when the writer asks for them (WeightData::produce); one beyond the range of fp16
+// makes that fail with its name. Q8_0 and Q4_0 keep their integers and scales in the format of the
+// same blocks. Experts have biases where the model's do.
+Result<Graph> LowerBucket(const Plan& plan, const LayerPlan& layer, const PlannedProgram& program,
+                          size_t bucket, const std::vector<FfnWeights>& experts);
+// The same of the planned capacities.
 Result<Graph> LowerProgram(const Plan& plan, const LayerPlan& layer, const PlannedProgram& program,
                            const std::vector<FfnWeights>& experts);
 

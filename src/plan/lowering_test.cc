@@ -38,6 +38,12 @@ class SampleExperts {
   std::vector<FfnWeights> ffns_;
 };
 
+Plan Fp16Plan() {
+  Plan plan = SamplePlan();
+  plan.weight_format = WeightFormat::kF16;
+  return plan;
+}
+
 Result<Graph> Lower(const Plan& plan, size_t program, const std::vector<FfnWeights>& experts) {
   return LowerProgram(plan, plan.layers[0], plan.layers[0].programs[program], experts);
 }
@@ -59,7 +65,7 @@ Result<std::vector<float>> Weights(const Graph& graph) {
 
 TEST(Lowering, GivesEachExpertAnInputOfItsOwnCapacity) {
   SampleExperts experts;
-  const auto graph = Lower(SamplePlan(), 0, experts.ffns());
+  const auto graph = Lower(Fp16Plan(), 0, experts.ffns());
   ASSERT_TRUE(graph.ok()) << graph.status().message();
   ASSERT_EQ(graph->inputs.size(), 2u);
   EXPECT_EQ(graph->inputs[0].shape, Shape({1, kHidden, 1, 64}));
@@ -69,7 +75,7 @@ TEST(Lowering, GivesEachExpertAnInputOfItsOwnCapacity) {
 
 TEST(Lowering, FillsProgramsWithTheirOwnExpertsOnly) {
   SampleExperts experts;
-  const Plan plan = SamplePlan();
+  const Plan plan = Fp16Plan();
   for (size_t program = 0; program < 2; ++program) {
     const auto graph = Lower(plan, program, experts.ffns());
     ASSERT_TRUE(graph.ok()) << graph.status().message();
@@ -92,7 +98,7 @@ TEST(Lowering, GivesTheSharedExpertItsOwnSize) {
   const TensorView inward{DType::kF32, Shape{kSharedInner, kHidden}, data};
   const TensorView outward{DType::kF32, Shape{kHidden, kSharedInner}, data};
   experts.ffns().push_back({inward, inward, outward});
-  const Plan plan = SamplePlan();
+  const Plan plan = Fp16Plan();
   const PlannedProgram program{GraphForm::kDenseChains, {{kExperts, 512}}};
   const auto graph = LowerProgram(plan, plan.layers[0], program, experts.ffns());
   ASSERT_TRUE(graph.ok()) << graph.status().message();
@@ -107,7 +113,7 @@ TEST(Lowering, TakesTheBiasesOfExperts) {
     ffn.gate_bias = ffn.up_bias = {DType::kF32, Shape{kInner}, data};
     ffn.down_bias = {DType::kF32, Shape{kHidden}, data};
   }
-  const auto graph = Lower(SamplePlan(), 0, experts.ffns());
+  const auto graph = Lower(Fp16Plan(), 0, experts.ffns());
   ASSERT_TRUE(graph.ok()) << graph.status().message();
   const auto weights = Weights(*graph);
   ASSERT_TRUE(weights.ok()) << weights.status().message();
@@ -122,7 +128,7 @@ TEST(Lowering, NamesTheBiasThatFp16CannotHold) {
     ffn.gate_bias = ffn.up_bias = {DType::kF32, Shape{kInner}, data};
     ffn.down_bias = {DType::kF32, Shape{kHidden}, data};
   }
-  const auto graph = Lower(SamplePlan(), 0, experts.ffns());
+  const auto graph = Lower(Fp16Plan(), 0, experts.ffns());
   ASSERT_TRUE(graph.ok()) << graph.status().message();
   EXPECT_CONTAINS(Weights(*graph).status().message(), "down bias: weight 0 is 1000000");
 }
@@ -130,7 +136,7 @@ TEST(Lowering, NamesTheBiasThatFp16CannotHold) {
 TEST(Lowering, NamesTheWeightThatFp16CannotHold) {
   SampleExperts experts;
   experts.values(3 * 7 + 1)[5] = 1e6f;  // expert 7, up
-  const auto graph = Lower(SamplePlan(), 0, experts.ffns());
+  const auto graph = Lower(Fp16Plan(), 0, experts.ffns());
   ASSERT_TRUE(graph.ok()) << graph.status().message();
   const auto weights = Weights(*graph);
   ASSERT_FALSE(weights.ok());
@@ -141,21 +147,21 @@ TEST(Lowering, NamesTheWeightThatFp16CannotHold) {
 TEST(Lowering, RefusesExpertsThatTheLayerDoesNotHave) {
   SampleExperts experts;
   experts.ffns().resize(7);
-  EXPECT_CONTAINS(Lower(SamplePlan(), 0, experts.ffns()).status().message(), "expert 7");
-  EXPECT_FALSE(Lower(SamplePlan(), 0, {}).ok());  // a dense layer
+  EXPECT_CONTAINS(Lower(Fp16Plan(), 0, experts.ffns()).status().message(), "expert 7");
+  EXPECT_FALSE(Lower(Fp16Plan(), 0, {}).ok());  // a dense layer
 }
 
 TEST(Lowering, RefusesWeightsOfAnotherShape) {
   SampleExperts experts;
   std::swap(experts.ffns()[3].gate, experts.ffns()[3].down);
-  const std::string text = Lower(SamplePlan(), 0, experts.ffns()).status().message();
+  const std::string text = Lower(Fp16Plan(), 0, experts.ffns()).status().message();
   EXPECT_CONTAINS(text, "layer 0, expert 3, gate");
   EXPECT_CONTAINS(text, "[6, 4]");
   EXPECT_CONTAINS(text, "[4, 6]");
 }
 
 TEST(Lowering, KeysProgramsByEverythingThatTheirBytesDependOn) {
-  const Plan plan = SamplePlan();
+  const Plan plan = Fp16Plan();
   const LayerPlan& layer = plan.layers[0];
   const std::string key = ProgramKey(plan, layer, layer.programs[0]);
   const auto key_with = [&](auto change) {
@@ -178,7 +184,7 @@ TEST(Lowering, KeysProgramsByEverythingThatTheirBytesDependOn) {
 }
 
 TEST(Lowering, KeepsAProgramsKeyWhenOnlyTheRestOfThePlanChanges) {
-  Plan plan = SamplePlan();
+  Plan plan = Fp16Plan();
   const LayerPlan layer = plan.layers[0];
   const std::string key = ProgramKey(plan, layer, layer.programs[0]);
   plan.chunk_tokens = 64;
@@ -186,6 +192,42 @@ TEST(Lowering, KeepsAProgramsKeyWhenOnlyTheRestOfThePlanChanges) {
   plan.profile_hash = "other";
   plan.layers.pop_back();
   EXPECT_EQ(ProgramKey(plan, layer, layer.programs[0]), key);
+}
+
+TEST(Lowering, GivesBucketsTheirCapacitiesAndNames) {
+  SampleExperts experts;
+  const Plan plan = Fp16Plan();
+  const PlannedProgram& program = plan.layers[0].programs[0];
+  ASSERT_EQ(program.FunctionCount(), 3);
+  const auto graph = LowerBucket(plan, plan.layers[0], program, 1, experts.ffns());
+  ASSERT_TRUE(graph.ok()) << graph.status().message();
+  EXPECT_EQ(graph->name, "bucket_1");
+  EXPECT_EQ(graph->inputs[0].shape, Shape({1, kHidden, 1, 32}));
+  EXPECT_EQ(BucketFunction(program, 2), "main");
+}
+
+TEST(Lowering, BringsMatricesIntoThePlansFormat) {
+  SampleExperts experts;
+  Plan plan = Fp16Plan();
+  plan.weight_format = WeightFormat::kInt8;
+  const auto graph = Lower(plan, 0, experts.ffns());
+  ASSERT_TRUE(graph.ok()) << graph.status().message();
+  EXPECT_EQ(std::ranges::count_if(graph->operations,
+                                  [](const Operation& operation) {
+                                    return operation.type == "constexpr_blockwise_shift_scale";
+                                  }),
+            6);
+}
+
+TEST(Lowering, KeysTellFormatsAndBucketsApart) {
+  Plan plan = Fp16Plan();
+  const LayerPlan& layer = plan.layers[0];
+  PlannedProgram plain = layer.programs[0];
+  plain.smaller_buckets.clear();
+  const std::string key = ProgramKey(plan, layer, plain);
+  EXPECT_NE(key, ProgramKey(plan, layer, layer.programs[0]));
+  plan.weight_format = WeightFormat::kLut4;
+  EXPECT_NE(key, ProgramKey(plan, layer, plain));
 }
 
 }  // namespace

@@ -65,7 +65,6 @@ void BuildLaunches(const NpuExecutor& npu, int layer, int chunk, MoeState& moe) 
   for (size_t p = 0; p < programs.size(); ++p) {
     if (programs[p] == nullptr) continue;
     Launch& launch = moe.launches[moe.num_launches];
-    launch.program = programs[p];
     launch.chunk = chunk;
     launch.state = Launch::State::kGathered;
     launch.slots.clear();
@@ -74,6 +73,9 @@ void BuildLaunches(const NpuExecutor& npu, int layer, int chunk, MoeState& moe) 
       launch.slots.push_back(
           list.first(std::min(list.size(), static_cast<size_t>(planned.capacity))));
     }
+    launch.program = npu.BucketFor(layer, static_cast<int>(p), [&](size_t slot) {
+      return static_cast<int64_t>(launch.slots[slot].size());
+    });
     if (launch.FilledRows() > 0) ++moe.num_launches;
   }
 }

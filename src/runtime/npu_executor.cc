@@ -35,6 +35,16 @@ const CompiledProgram* FindProgram(std::span<const CompiledProgram> compiled, in
   return nullptr;
 }
 
+// The program as it is in one bucket.
+PlannedProgram AtBucket(const PlannedProgram& planned, size_t bucket) {
+  if (bucket == planned.smaller_buckets.size()) return planned;
+  PlannedProgram smaller{planned.form, planned.experts};
+  for (size_t i = 0; i < smaller.experts.size(); ++i) {
+    smaller.experts[i].capacity = planned.smaller_buckets[bucket][i];
+  }
+  return smaller;
+}
+
 }  // namespace
 
 NpuExecutor::NpuExecutor(const Plan& plan, const ChipProfile& profile,
@@ -46,7 +56,7 @@ NpuExecutor::NpuExecutor(const Plan& plan, const ChipProfile& profile,
       options_(options),
       max_requests_in_flight_(profile.limits.max_requests_in_flight),
       overflow_(options.overflow.value_or(plan.overflow)),
-      costs_(model_->config, profile, BytesPerWeight(*model_)) {
+      costs_(model_->config, profile, BytesPerWeight(*model_), plan.weight_format) {
   report_.device = device.info().description;
 }
 
@@ -73,26 +83,42 @@ void NpuExecutor::LoadLayer(const LayerPlan& layer, std::span<const CompiledProg
     placement.program = index;
     placement.form = planned.form;
     placement.experts = planned.experts;
-    auto loaded = LoadOne(layer, index, compiled);
-    if (loaded.ok()) {
-      placement.loaded = placement.in_service = true;
-      placement.weight_bytes = (*loaded)->program().weight_bytes();
-    } else {
-      placement.refusal = loaded.status().message();
-      Count(placement, "load", placement.refusal);
-    }
+    ProgramState& program = state.programs.emplace_back();
+    program.placement = report_.programs.size();
+    LoadProgram(layer, index, compiled, placement, program);
     for (const PlannedExpert& expert : planned.experts) {
-      state.residency[static_cast<size_t>(expert.expert)] = {expert.capacity, index, loaded.ok()};
+      state.residency[static_cast<size_t>(expert.expert)] = {expert.capacity, index,
+                                                             placement.loaded};
     }
-    state.in_service.push_back(loaded.ok() ? loaded->get() : nullptr);
-    state.programs.push_back(
-        {loaded.ok() ? std::move(*loaded) : nullptr, report_.programs.size(), 0});
+    state.in_service.push_back(program.buckets.back().get());
     report_.programs.push_back(std::move(placement));
   }
 }
 
-Result<std::unique_ptr<NpuProgram>> NpuExecutor::LoadOne(
-    const LayerPlan& layer, int program, std::span<const CompiledProgram> compiled) {
+void NpuExecutor::LoadProgram(const LayerPlan& layer, int program,
+                              std::span<const CompiledProgram> compiled,
+                              ProgramPlacement& placement, ProgramState& state) {
+  const PlannedProgram& planned = layer.programs[static_cast<size_t>(program)];
+  state.buckets.resize(static_cast<size_t>(planned.FunctionCount()));
+  // The planned capacities first: without them the smaller buckets are of no use.
+  for (size_t bucket = state.buckets.size(); bucket-- > 0;) {
+    auto loaded = LoadBucket(layer, program, bucket, compiled);
+    if (loaded.ok()) {
+      state.buckets[bucket] = std::move(*loaded);
+      continue;
+    }
+    Count(placement, "load", loaded.status().message());
+    if (state.buckets.back() == nullptr) {
+      placement.refusal = loaded.status().message();
+      return;
+    }
+  }
+  placement.loaded = placement.in_service = true;
+  placement.weight_bytes = state.buckets.back()->program().weight_bytes();
+}
+
+Result<std::unique_ptr<NpuProgram>> NpuExecutor::LoadBucket(
+    const LayerPlan& layer, int program, size_t bucket, std::span<const CompiledProgram> compiled) {
   const PlannedProgram& planned = layer.programs[static_cast<size_t>(program)];
   const CompiledProgram* found = FindProgram(compiled, layer.layer, program);
   if (found == nullptr) return NotFound("not compiled; run `npumoe compile` with this plan");
@@ -101,8 +127,8 @@ Result<std::unique_ptr<NpuProgram>> NpuExecutor::LoadOne(
                                     found->package.string(), found->key, key));
   }
   const auto& experts = model_->weights.layers[static_cast<size_t>(layer.layer)].experts;
-  NPUMOE_ASSIGN_OR_RETURN(const Graph graph, LowerProgram(plan_, layer, planned, experts));
-  auto loaded = device_.Load(found->package, found->function);
+  NPUMOE_ASSIGN_OR_RETURN(const Graph graph, LowerBucket(plan_, layer, planned, bucket, experts));
+  auto loaded = device_.Load(found->package, graph.name);
   if (!loaded.ok()) {
     const bool corrupt = loaded.status().code() == StatusCode::kInvalidInput;
     return Status(
@@ -110,8 +136,8 @@ Result<std::unique_ptr<NpuProgram>> NpuExecutor::LoadOne(
         loaded.status().message() +
             (corrupt ? "; `npumoe compile` with this plan writes the package again" : ""));
   }
-  auto bound =
-      NpuProgram::Bind(std::move(*loaded), graph, planned, plan_.hidden_size, layer.layer, program);
+  auto bound = NpuProgram::Bind(std::move(*loaded), graph, AtBucket(planned, bucket),
+                                plan_.hidden_size, layer.layer, program);
   if (!bound.ok()) return bound.status().WithContext(found->package.string());
   return bound;
 }
@@ -120,10 +146,10 @@ Result<std::unique_ptr<NpuProgram>> NpuExecutor::LoadOne(
 void NpuExecutor::PreallocateBuffers() {
   for (auto& [layer, state] : layers_) {
     std::vector<Launch> launches;
-    for (NpuProgram* program : state.in_service) {
-      if (program == nullptr) continue;
+    for (const ProgramState& program : state.programs) {
+      if (program.buckets.back() == nullptr) continue;
       for (int i = 0; i < options_.chunks_in_flight; ++i) {
-        launches.emplace_back().program = program;
+        launches.emplace_back().program = program.buckets.back().get();
         AcquireBuffers(launches.back());
       }
     }
@@ -143,10 +169,14 @@ std::span<NpuProgram* const> NpuExecutor::ProgramsOf(int layer) const {
   return found->second.in_service;
 }
 
-NpuExecutor::ProgramState& NpuExecutor::StateOf(int layer, int program) {
+const NpuExecutor::ProgramState& NpuExecutor::StateOf(int layer, int program) const {
   const auto found = layers_.find(layer);
   NPUMOE_CHECK(found != layers_.end());
   return found->second.programs[static_cast<size_t>(program)];
+}
+
+NpuExecutor::ProgramState& NpuExecutor::StateOf(int layer, int program) {
+  return const_cast<ProgramState&>(std::as_const(*this).StateOf(layer, program));
 }
 
 ProgramPlacement& NpuExecutor::PlacementOf(int layer, int program) {

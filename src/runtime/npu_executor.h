@@ -88,6 +88,9 @@ class NpuExecutor {
   std::span<const Residency> ResidencyOf(int layer) const;
   // One per planned program of the layer; null where it is not in service.
   std::span<NpuProgram* const> ProgramsOf(int layer) const;
+  // The smallest bucket of a program in service that holds `rows_of(i)` rows of its experts.
+  template <class RowsOf>
+  NpuProgram* BucketFor(int layer, int program, RowsOf rows_of) const;
   double timeout_ms() const { return options_.timeout_ms; }
   Device& device() { return device_; }
 
@@ -119,8 +122,9 @@ class NpuExecutor {
 
  private:
   struct ProgramState {
-    std::unique_ptr<NpuProgram> loaded;  // null: refused
-    size_t placement = 0;                // index into report_.programs
+    // Null: refused. The last has the planned capacities; without it none is used.
+    std::vector<std::unique_ptr<NpuProgram>> buckets;
+    size_t placement = 0;  // index into report_.programs
     int failures_in_a_row = 0;
   };
   struct LayerState {
@@ -139,8 +143,10 @@ class NpuExecutor {
               Device& device, const NpuExecutorOptions& options);
   // Loading (npu_executor.cc).
   void LoadLayer(const LayerPlan& layer, std::span<const CompiledProgram> compiled);
-  Result<std::unique_ptr<NpuProgram>> LoadOne(const LayerPlan& layer, int program,
-                                              std::span<const CompiledProgram> compiled);
+  Result<std::unique_ptr<NpuProgram>> LoadBucket(const LayerPlan& layer, int program, size_t bucket,
+                                                 std::span<const CompiledProgram> compiled);
+  void LoadProgram(const LayerPlan& layer, int program, std::span<const CompiledProgram> compiled,
+                   ProgramPlacement& placement, ProgramState& state);
   void PreallocateBuffers();
   // Launches (npu_executor_launch.cc).
   enum class Waiting { kPoll, kUntilDeadline };
@@ -154,6 +160,7 @@ class NpuExecutor {
   void Retire(int layer, int program, const std::string& reason);
   void RetireAll(const std::string& reason);
   ProgramState& StateOf(int layer, int program);
+  const ProgramState& StateOf(int layer, int program) const;
   ProgramPlacement& PlacementOf(int layer, int program);
 
   Plan plan_;
@@ -171,5 +178,15 @@ class NpuExecutor {
   std::vector<DegradationEvent> events_;
   PlacementReport report_;
 };
+
+template <class RowsOf>
+NpuProgram* NpuExecutor::BucketFor(int layer, int program, RowsOf rows_of) const {
+  const auto& buckets = StateOf(layer, program).buckets;
+  const std::vector<std::vector<int64_t>> capacities = buckets.back()->planned().Buckets();
+  for (size_t b = SmallestBucket(capacities, rows_of); b + 1 < buckets.size(); ++b) {
+    if (buckets[b] != nullptr) return buckets[b].get();
+  }
+  return buckets.back().get();
+}
 
 }  // namespace npumoe

@@ -88,15 +88,21 @@ class PlanCompile {
   Result<int64_t> Write(const LayerPlan& layer, const PlannedProgram& program,
                         const std::string& key) {
     const auto& experts = model_.weights.layers[static_cast<size_t>(layer.layer)].experts;
-    NPUMOE_ASSIGN_OR_RETURN(const Graph graph, LowerProgram(plan_, layer, program, experts));
-    NPUMOE_RETURN_IF_ERROR(CheckLimits(graph, program, profile_));
+    std::vector<Graph> functions;
+    for (int64_t bucket = program.FunctionCount() - 1; bucket >= 0; --bucket) {  // "main" first
+      NPUMOE_ASSIGN_OR_RETURN(
+          Graph graph, LowerBucket(plan_, layer, program, static_cast<size_t>(bucket), experts));
+      NPUMOE_RETURN_IF_ERROR(CheckLimits(graph, program, profile_));
+      functions.push_back(std::move(graph));
+    }
     PackageMetadata metadata;
     metadata.description = fmt::format("npumoe expert program, layer {}, {} experts, form {}",
                                        layer.layer, program.experts.size(), Name(program.form));
     metadata.user = {{kKeyField, key},
                      {"npumoe_layer", std::to_string(layer.layer)},
-                     {"npumoe_form", Name(program.form)}};
-    NPUMOE_RETURN_IF_ERROR(WriteMlpackage(staging_.path() / FileName(key), {&graph, 1}, metadata));
+                     {"npumoe_form", Name(program.form)},
+                     {"npumoe_weights_format", Name(plan_.weight_format)}};
+    NPUMOE_RETURN_IF_ERROR(WriteMlpackage(staging_.path() / FileName(key), functions, metadata));
     return CheckPackage(staging_.path() / FileName(key), key);
   }
 
