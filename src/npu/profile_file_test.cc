@@ -98,14 +98,24 @@ INSTANTIATE_TEST_SUITE_P(
                 "cost_follows_rows = { value = 0", "neither true nor false"},
         Mistake{"PowerBelowIdle", "active_w = { value = 35.0", "active_w = { value = 1.0",
                 "cpu.active_w"},
+        Mistake{"NoChannels", "max_channels =", "channels =", "'limits.max_channels': is missing"},
+        Mistake{"GraphLimitMissing", "branches = {", "#", "'limits.graph.branches': is missing"},
+        Mistake{"GraphLimitUnknown", "[limits.graph]", "[limits.graph]\nmax_depth = 1",
+                "'limits.graph.max_depth': is not a key"},
+        Mistake{"GraphLimitZero", "max_batch = { value = 65536", "max_batch = { value = 0",
+                "limits.graph.max_batch"},
+        Mistake{"StrideIsText", "[1, 2, 3, 4, 8]", "[1, \"2\"]", "no whole number from 1"},
         Mistake{"UnknownForm", "[limits.refused_forms]\nvalue = []",
                 "[limits.refused_forms]\nvalue = [\"D\"]", "forms are A, B, C"}),
     [](const auto& test) { return test.param.what; });
 
 TEST(ProfileFile, RefusesEveryTruncation) {
   const std::string text = ValidText();
-  // Nothing before the last table can be missing; inside it only the closing quote matters.
-  for (size_t length = 0; length + 4 < text.size(); length += 37) {
+  // Behind the last source the compiler's limits follow, which may be missing as a whole.
+  const size_t whole = text.find("[limits.refused_forms]");
+  const size_t graph = text.find("[limits.graph]");
+  for (size_t length = 0; length < text.size() - 4; length += 37) {
+    if (length > whole && length < graph + 14) continue;
     EXPECT_FALSE(ParseChipProfile(std::string_view(text).substr(0, length), "x.toml").ok())
         << length;
   }
@@ -117,6 +127,15 @@ TEST(ProfileFile, TakesAnyLetterInStringsAndComments) {
   const Result<ChipProfile> profile = ParseChipProfile(text, "x.toml");
   ASSERT_TRUE(profile.ok()) << profile.status().message();
   EXPECT_EQ(profile->description.rfind("\" \u0281 # ", 0), 0u);
+}
+
+TEST(ProfileFile, MayLeaveOutTheCompilersLimits) {
+  const std::string text = ValidText();
+  const auto profile = ParseChipProfile(text.substr(0, text.find("[limits.graph]")), "x.toml");
+  ASSERT_TRUE(profile.ok()) << profile.status().message();
+  EXPECT_EQ(LimitsOf(*profile).max_batch, 0);
+  EXPECT_FALSE(LimitsOf(*profile).refuses_block_scales);
+  EXPECT_EQ(LimitsOf(*profile).max_rank, 5);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
 #include <fstream>
@@ -89,7 +90,7 @@ TEST_P(Chip, LoadsByNameAndEveryFigureHasASource) {
   ASSERT_TRUE(profile.ok()) << profile.status().message();
   EXPECT_EQ(profile->name, GetParam());
   EXPECT_EQ(profile->hash.size(), 32u);
-  EXPECT_EQ(profile->origins.size(), 62u);  // every entry of the format
+  EXPECT_EQ(profile->origins.size(), 61u);  // every entry of the format
   for (const FigureOrigin& origin : profile->origins) {
     EXPECT_GE(origin.source.size(), 10u) << origin.key;
   }
@@ -98,11 +99,45 @@ TEST_P(Chip, LoadsByNameAndEveryFigureHasASource) {
 TEST_P(Chip, CarriesTheLimitsOfTheNeuralEngine) {
   const ChipProfile profile = *LoadChipProfile(GetParam(), {kChips});
   EXPECT_EQ(profile.limits.max_programs, 120);
-  EXPECT_EQ(profile.limits.max_axis, 16384);
+  EXPECT_EQ(profile.limits.max_channels, 16384);
   EXPECT_EQ(profile.limits.max_rank, 5);
   EXPECT_LE(profile.limits.max_program_bytes, 1200000000);
   EXPECT_EQ(profile.limits.capacity_quantum % 16, 0);
   EXPECT_FALSE(profile.npu.cost_follows_rows);
+}
+
+// Where the chips differ: docs/design/ane-facts.md, sections 3 to 6.
+TEST(ChipProfiles, DifferWhereTheChipsDo) {
+  const auto limits = [](const char* chip) { return LimitsOf(*LoadChipProfile(chip, {kChips})); };
+  for (const char* chip : {"m2-max", "m2-ultra", "m4", "m4-max"}) {
+    EXPECT_EQ(limits(chip).max_kernel_width, 16) << chip;
+    EXPECT_EQ(limits(chip).max_kernel_height, 32) << chip;
+    EXPECT_FALSE(limits(chip).refuses_int32_cast) << chip;
+    EXPECT_FALSE(limits(chip).expands_int8) << chip;
+  }
+  EXPECT_EQ(limits("m1").max_kernel_width, 13);
+  EXPECT_EQ(limits("m1").max_kernel_height, 29);
+  EXPECT_TRUE(limits("m1").refuses_int32_cast);
+  EXPECT_TRUE(limits("m1").expands_int8);
+  for (const char* chip : {"m1", "m2-max", "m2-ultra"}) {
+    EXPECT_EQ(limits(chip).max_axis, 16384) << chip;
+    EXPECT_TRUE(limits(chip).clamps_slices) << chip;
+    EXPECT_TRUE(limits(chip).refuses_int8_activations) << chip;
+    const auto& refused = limits(chip).refused_ops;
+    EXPECT_EQ(std::count(refused.begin(), refused.end(), "cos"), 1) << chip;
+  }
+  for (const char* chip : {"m4", "m4-max"}) {
+    EXPECT_EQ(limits(chip).max_axis, 65536) << chip;
+    EXPECT_FALSE(limits(chip).clamps_slices) << chip;
+    EXPECT_FALSE(limits(chip).refuses_int8_activations) << chip;
+    const auto& refused = limits(chip).refused_ops;
+    EXPECT_EQ(std::count(refused.begin(), refused.end(), "cos"), 0) << chip;
+  }
+}
+
+TEST(ChipProfiles, KnowTheArithmeticOfALaunch) {
+  const ChipProfile profile = *LoadChipProfile("m2-max", {kChips});  // 0.4 ms at 4.5 TFLOP/s
+  EXPECT_NEAR(LimitsOf(profile).launch_flops, 1.8e9, 1);
 }
 
 INSTANTIATE_TEST_SUITE_P(Chips, Chip, testing::Values("m1", "m2-max", "m2-ultra", "m4", "m4-max"),
@@ -148,12 +183,16 @@ TEST(ChipProfiles, TakeTheFirstFolderThatHasTheName) {
 TEST(ChipProfile, SaysWhatItsLimitsAllowInGraphs) {
   ChipProfile profile;
   profile.limits.max_axis = 100;
+  profile.limits.max_channels = 200;
   profile.limits.max_rank = 4;
   profile.limits.max_program_bytes = 1000;
   profile.limits.max_weight_file_bytes = 2000;
   profile.limits.refused_ops = {"gather"};
+  profile.limits.graph.max_batch = 7;
   const GraphLimits limits = LimitsOf(profile);
   EXPECT_EQ(limits.max_axis, 100);
+  EXPECT_EQ(limits.max_batch, 7);
+  EXPECT_EQ(limits.max_channels, 200);
   EXPECT_EQ(limits.max_rank, 4);
   EXPECT_EQ(limits.max_program_bytes, 1000);
   EXPECT_EQ(limits.max_weight_file_bytes, 2000);
