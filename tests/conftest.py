@@ -32,6 +32,7 @@ def npumoe():
         assert done.returncode == 0, f"npumoe {command}: exit {done.returncode}\n{done.stderr}"
         return done.stdout
 
+    run.program = str(program)
     return run
 
 

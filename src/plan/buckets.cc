@@ -9,7 +9,7 @@ namespace {
 
 // A bucket must save so much of the launches' mean cost. Chosen: below that it is not worth a
 // loaded program.
-constexpr double kSmallestSaving = 0.02;
+constexpr double kSmallestSaving = 0.005;
 
 struct Candidate {
   size_t layer = 0;    // index in the plan
@@ -18,13 +18,17 @@ struct Candidate {
   double saving_ms = 0;  // per prompt
 };
 
-// Shares of the planned capacity to try: halves, and what a partial last chunk needs.
+// Shares of the planned capacity to try: halves, and what a partial last chunk needs, with room for
+// loads above the mean.
 std::vector<double> SharesToTry(const PlanningProblem& problem, int most) {
   std::vector<double> shares;
   double share = 1;
   for (int i = 1; i < most; ++i) shares.push_back(share /= 2);
   if (problem.partial_tokens > 0) {
-    shares.push_back(static_cast<double>(problem.partial_tokens) / problem.chunk_tokens);
+    const double partial = static_cast<double>(problem.partial_tokens) / problem.chunk_tokens;
+    for (const double room : {1.0, 1.5, 2.0, 3.0}) {
+      if (partial * room < 1) shares.push_back(partial * room);
+    }
   }
   return shares;
 }
@@ -71,7 +75,8 @@ class LaunchPrices {
       const auto first = static_cast<size_t>(chunk * loads.num_experts);
       sum_ms += cost_ms[SmallestBucket(buckets, [&](size_t i) {
         const auto expert = static_cast<size_t>(program_.experts[i].expert);
-        return static_cast<int64_t>(scale * loads.layers[layer_][first + expert] + 0.5);
+        const auto rows = static_cast<int64_t>(scale * loads.layers[layer_][first + expert] + 0.5);
+        return std::min(rows, program_.experts[i].capacity);
       })];
     }
     return sum_ms / static_cast<double>(loads.chunks);

@@ -1,5 +1,6 @@
 #include "plan/layer_dispatch.h"
 
+#include <algorithm>
 #include <numeric>
 
 #include "base/check.h"
@@ -27,8 +28,9 @@ LayerDispatch::LayerDispatch(const LayerPlan& layer, int num_experts)
 
 size_t LayerDispatch::BucketFor(size_t program, std::span<const int32_t> loads) const {
   const Program& entry = programs_[program];
-  return SmallestBucket(entry.buckets,
-                        [&](size_t i) { return loads[static_cast<size_t>(entry.experts[i])]; });
+  return SmallestBucket(entry.buckets, [&](size_t i) {
+    return std::min<int64_t>(loads[static_cast<size_t>(entry.experts[i])], entry.buckets.back()[i]);
+  });
 }
 
 DispatchCounts CountDispatch(const LayerPlan& layer, std::span<const int32_t> loads,

@@ -22,8 +22,8 @@ class LayerDispatch {
                        std::span<int64_t> filled, OnCpu on_cpu) const;
 
   size_t programs() const { return programs_.size(); }
-  // The bucket that a launch of the program takes for these loads: that of its planned capacities
-  // is the last one.
+  // The bucket that a launch of the program takes for these loads, whose overflow goes elsewhere:
+  // that of its planned capacities is the last one.
   size_t BucketFor(size_t program, std::span<const int32_t> loads) const;
 
  private:

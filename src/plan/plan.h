@@ -47,8 +47,8 @@ struct PlannedProgram {
   int64_t FunctionCount() const { return static_cast<int64_t>(smaller_buckets.size()) + 1; }
 };
 
-// The first bucket that holds all `rows_of(i)` of the experts, or else the last one, whose overflow
-// spills.
+// The first bucket that holds all `rows_of(i)`: of the experts' rows, those within the planned
+// capacities. The last one always does.
 template <class RowsOf>
 size_t SmallestBucket(const std::vector<std::vector<int64_t>>& buckets, RowsOf rows_of) {
   for (size_t b = 0; b + 1 < buckets.size(); ++b) {

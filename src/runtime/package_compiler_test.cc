@@ -186,13 +186,14 @@ TEST_F(PackageCompiler, AFullDiskIsAnErrorThatLeavesNoPartOfAPackage) {
 }
 
 TEST_F(PackageCompiler, AGraphBeyondTheChipsLimitsIsRefusedWithRuleAndPlace) {
-  bench_.plan.chunk_tokens = bench_.profile.limits.max_axis = 32;  // the hidden size is 64
+  bench_.profile.limits.max_channels = 32;  // the hidden size is 64
   const auto report = Compile();
   ASSERT_FALSE(report.ok());
   EXPECT_EQ(report.status().code(), StatusCode::kUnsupported);
   EXPECT_NE(report.status().message().find("layer 0, program 0"), std::string::npos)
       << report.status().message();
-  EXPECT_NE(report.status().message().find("axis"), std::string::npos) << report.status().message();
+  EXPECT_NE(report.status().message().find("channel"), std::string::npos)
+      << report.status().message();
 }
 
 TEST_F(PackageCompiler, AFormThatTheChipRefusesIsRefusedByName) {

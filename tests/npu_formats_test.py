@@ -1,0 +1,72 @@
+"""Programs in every weight format and in several buckets, on the demo model through the emulated
+NPU: what a format rounds stays within its rounding, and buckets change the padding, not the answer.
+"""
+
+import json
+import subprocess
+
+import pytest
+
+from conftest import DEMO
+
+WINDOW = 1120  # four chunks of 256 and a partial one
+
+# Mean KL that a format may cost on this model; seen: 1e-5, 1e-4, 7e-4, 5e-3. The bounds say which
+# format is which: each is below what the next one costs.
+FORMATS = {"fp16": 1e-4, "int8": 5e-4, "lut6": 3e-3, "lut4": 2e-2}
+
+
+@pytest.fixture(scope="module")
+def calibration(npumoe, tmp_path_factory):
+    path = tmp_path_factory.mktemp("calibration") / "demo.calib.json"
+    npumoe("calibrate", DEMO, "--data", DEMO / "calibration_sample.txt", "--max-tokens", 8192,
+           "-o", path)
+    return path
+
+
+def report_of(npumoe, calibration, folder, *options):
+    plan = folder / "plan.json"
+    npumoe("plan", DEMO, "--calibration", calibration, "--min-npu-share", 0.9, "--chunk", 256,
+           "--prompt-tokens", WINDOW, *options, "-o", plan)
+    text = npumoe("perplexity", DEMO, "-f", DEMO / "held_out_text.txt", "-c", WINDOW, "--chunks", 2,
+                  "--plan", plan, "--kl-against", "cpu", "--calibration", calibration, "--cache",
+                  folder / "cache", "--require-npu", "--json")
+    return json.loads(plan.read_text()), json.loads(text)
+
+
+@pytest.mark.parametrize("weights", FORMATS)
+def test_a_weight_format_costs_no_more_than_its_rounding(npumoe, calibration, tmp_path, weights):
+    plan, report = report_of(npumoe, calibration, tmp_path, "--npu-weights", weights)
+    assert plan["weight_format"] == weights
+    assert report["executed"]["dropped_rows"] == 0
+    assert report["executed"] == report["recounted"]
+    assert report["mean_kl"] < FORMATS[weights]
+
+
+@pytest.mark.parametrize("strategy", ["optimal", "tiers+groups"])
+def test_buckets_lessen_the_padding_and_change_nothing_else(npumoe, calibration, tmp_path,
+                                                            strategy):
+    reports = {}
+    for buckets in (1, 3):
+        folder = tmp_path / str(buckets)
+        folder.mkdir()
+        plan, reports[buckets] = report_of(npumoe, calibration, folder, "--strategy", strategy,
+                                           "--buckets", buckets)
+        programs = [program for layer in plan["layers"] for program in layer["programs"]]
+        assert any("smaller_buckets" in p for p in programs) == (buckets > 1)
+    one, three = reports[1]["executed"], reports[3]["executed"]
+    assert three["padding_rows"] < one["padding_rows"]
+    assert {k: v for k, v in three.items() if k not in ("padding_rows", "capacity_rows")} == {
+        k: v for k, v in one.items() if k not in ("padding_rows", "capacity_rows")}
+    assert three == reports[3]["recounted"]
+    assert reports[3]["mean_kl"] == reports[1]["mean_kl"], "the rows are computed alike"
+
+
+def test_block_scales_are_refused_for_a_neural_engine(npumoe, calibration, tmp_path):
+    plan = tmp_path / "plan.json"
+    npumoe("plan", DEMO, "--calibration", calibration, "--min-npu-share", 0.9, "--npu-weights",
+           "int4-block32", "-o", plan)
+    compiled = subprocess.run([npumoe.program, "compile", DEMO, "--plan", plan, "--cache",
+                               tmp_path / "cache"], capture_output=True, text=True)
+    assert compiled.returncode != 0
+    assert "block-scales" in compiled.stderr and "per channel" in compiled.stderr
