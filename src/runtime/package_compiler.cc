@@ -36,17 +36,6 @@ Result<int64_t> CheckPackage(const fs::path& package, const std::string& key) {
   return read.weight_file_bytes;
 }
 
-Status CheckLimits(const Graph& graph, const PlannedProgram& program, const ChipProfile& profile) {
-  const auto& refused = profile.limits.refused_forms;
-  if (std::find(refused.begin(), refused.end(), Name(program.form)) != refused.end()) {
-    return Unsupported(
-        fmt::format("{} does not take graphs of form {} (rule refused-form); plan "
-                    "again for this chip",
-                    profile.name, Name(program.form)));
-  }
-  return RefusalOf(ValidateGraph(graph, LimitsOf(profile)));
-}
-
 // One CompilePlan call.
 class PlanCompile {
  public:
@@ -92,7 +81,8 @@ class PlanCompile {
     for (int64_t bucket = program.FunctionCount() - 1; bucket >= 0; --bucket) {  // "main" first
       NPUMOE_ASSIGN_OR_RETURN(
           Graph graph, LowerBucket(plan_, layer, program, static_cast<size_t>(bucket), experts));
-      NPUMOE_RETURN_IF_ERROR(CheckLimits(graph, program, profile_));
+      NPUMOE_RETURN_IF_ERROR(
+          CheckProgramLimits(graph, program.form, program.FunctionCount(), profile_));
       functions.push_back(std::move(graph));
     }
     PackageMetadata metadata;
@@ -114,6 +104,18 @@ class PlanCompile {
 };
 
 }  // namespace
+
+Status CheckProgramLimits(const Graph& graph, GraphForm form, int64_t functions,
+                          const ChipProfile& profile) {
+  const auto& refused = profile.limits.refused_forms;
+  if (std::find(refused.begin(), refused.end(), Name(form)) != refused.end()) {
+    return Unsupported(
+        fmt::format("{} does not take graphs of form {} (rule refused-form); plan "
+                    "again for this chip",
+                    profile.name, Name(form)));
+  }
+  return RefusalOf(ValidateGraph(graph, LimitsOf(profile), {.functions = functions}));
+}
 
 Result<CompileReport> CompilePlan(const Plan& plan, const Model& model, const ChipProfile& profile,
                                   const fs::path& cache_dir,

@@ -26,7 +26,7 @@ struct CompiledProgram {
   int program = 0;  // index in the layer's plan
   std::filesystem::path package;
   std::string function = "main";  // of the planned capacities; BucketFunction names the others
-  std::string key;  // ProgramKey
+  std::string key;                // ProgramKey
 };
 
 struct CompileReport {
@@ -43,6 +43,11 @@ struct CompileProgress {
   const CompiledProgram* program = nullptr;  // the one just finished
   bool reused = false;
 };
+
+// What CompilePlan asks before it writes a program of so many functions: ok, or the rules that one
+// of them breaks (kUnsupported).
+Status CheckProgramLimits(const Graph& graph, GraphForm form, int64_t functions,
+                          const ChipProfile& profile);
 
 // Fails when a graph breaks a limit of the chip (kUnsupported: rule, layer, program), when the
 // disk is full, when a weight does not fit fp16. What was written before stays and is reused.

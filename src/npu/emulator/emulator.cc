@@ -54,7 +54,9 @@ Result<LoadedProgram> ReadProgram(const std::filesystem::path& path, const std::
   if (Status s = CheckBytes(graph->WeightBytes(), package.weight_file_bytes, profile); !s.ok()) {
     return where(s);
   }
-  if (Status s = RefusalOf(ValidateGraph(*graph, LimitsOf(profile))); !s.ok()) {
+  const PackageFacts facts{static_cast<int64_t>(package.functions.size()),
+                           package.weight_file_bytes};
+  if (Status s = RefusalOf(ValidateGraph(*graph, LimitsOf(profile), facts)); !s.ok()) {
     return where(s);
   }
   auto executable = Executable::Build(*graph, package.storage);
