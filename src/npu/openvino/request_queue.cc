@@ -6,12 +6,9 @@
 #include <utility>
 #include <vector>
 
+#include "npu/wait_deadline.h"
+
 namespace npumoe::openvino {
-namespace {
-
-constexpr double kLongestWaitMs = 1e9;  // eleven days: keeps the clock's arithmetic in range
-
-}  // namespace
 
 RequestQueue::RequestQueue(int64_t max_in_flight, int max_running)
     : max_in_flight_(static_cast<size_t>(max_in_flight)), max_running_(max_running) {
@@ -68,10 +65,7 @@ void RequestQueue::Finish(RequestId id, Status outcome) {
 }
 
 Result<LaunchReport> RequestQueue::Wait(RequestId id, double timeout_ms) {
-  // A NaN or negative time-out asks whether the request is done.
-  const double ms = timeout_ms > 0 ? std::min(timeout_ms, kLongestWaitMs) : 0;
-  const auto deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(
-                                           std::chrono::duration<double, std::milli>(ms));
+  const Clock::time_point deadline = DeadlineAfter(timeout_ms);
   Request done;
   {
     std::unique_lock lock(mutex_);
