@@ -6,7 +6,7 @@
 #include <optional>
 #include <string_view>
 
-namespace npumoe::coreml {
+namespace npumoe::coreml_device {
 namespace {
 
 constexpr std::string_view kCoremlDomain = "com.apple.CoreML";
@@ -96,4 +96,4 @@ bool IsWorthARetry(const Status& status) {
   }
 }
 
-}  // namespace npumoe::coreml
+}  // namespace npumoe::coreml_device

@@ -5,7 +5,7 @@
 #include "base/status.h"
 #include "npu/coreml/coreml_bridge.h"
 
-namespace npumoe::coreml {
+namespace npumoe::coreml_device {
 
 enum class Step { kCompile, kLoad, kPlan, kBuffer, kPredict };
 const char* Name(Step step);  // "compile", "load", ...
@@ -15,4 +15,4 @@ Status StatusOf(const Failure& failure, Step step);
 // Whether the same call may succeed after a pause: not for what is too large, missing or cancelled.
 bool IsWorthARetry(const Status& status);
 
-}  // namespace npumoe::coreml
+}  // namespace npumoe::coreml_device

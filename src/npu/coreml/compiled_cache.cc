@@ -15,7 +15,7 @@
 #include "graph/output_file.h"
 #include "npu/coreml/folder_contents.h"
 
-namespace npumoe::coreml {
+namespace npumoe::coreml_device {
 namespace {
 
 namespace fs = std::filesystem;
@@ -221,4 +221,4 @@ void CompiledCache::MakePlace(int64_t bytes) {
   }
 }
 
-}  // namespace npumoe::coreml
+}  // namespace npumoe::coreml_device

@@ -20,7 +20,7 @@
 #include "base/status.h"
 #include "npu/coreml/file_lock.h"
 
-namespace npumoe::coreml {
+namespace npumoe::coreml_device {
 
 struct CacheKey {
   std::string package_hash;
@@ -75,4 +75,4 @@ class CompiledCache {
   const int64_t max_bytes_;
 };
 
-}  // namespace npumoe::coreml
+}  // namespace npumoe::coreml_device

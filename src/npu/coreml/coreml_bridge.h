@@ -23,7 +23,7 @@
 
 #include "base/dtype.h"
 
-namespace npumoe::coreml {
+namespace npumoe::coreml_device {
 
 // An error as the system words it; bridge_failure.h says what it means.
 struct Failure {
@@ -127,4 +127,4 @@ class Bridge {
 // Null in a build without Core ML (coreml_stub.cc).
 std::shared_ptr<Bridge> MakeBridge();
 
-}  // namespace npumoe::coreml
+}  // namespace npumoe::coreml_device

@@ -11,7 +11,7 @@
 
 #include "npu/coreml/coreml_bridge.h"
 
-namespace npumoe::coreml {
+namespace npumoe::coreml_device {
 namespace {
 
 std::string TextOf(NSString* text) { return text == nil ? std::string() : [text UTF8String]; }
@@ -387,4 +387,4 @@ class CoremlBridge final : public Bridge {
 
 std::shared_ptr<Bridge> MakeBridge() { return std::make_shared<CoremlBridge>(); }
 
-}  // namespace npumoe::coreml
+}  // namespace npumoe::coreml_device

@@ -16,15 +16,15 @@
 namespace npumoe {
 namespace {
 
-using coreml::CompiledCache;
-using coreml::ComputeDevice;
-using coreml::ComputeUnit;
-using coreml::Core;
-using coreml::CoremlBuffer;
-using coreml::CoremlProgram;
-using coreml::HostFacts;
-using coreml::LoadJob;
-using coreml::NamedMemory;
+using coreml_device::CompiledCache;
+using coreml_device::ComputeDevice;
+using coreml_device::ComputeUnit;
+using coreml_device::Core;
+using coreml_device::CoremlBuffer;
+using coreml_device::CoremlProgram;
+using coreml_device::HostFacts;
+using coreml_device::LoadJob;
+using coreml_device::NamedMemory;
 
 bool HasNeuralEngine(const HostFacts& facts) {
   return std::ranges::any_of(facts.devices, [](const ComputeDevice& device) {
@@ -32,7 +32,7 @@ bool HasNeuralEngine(const HostFacts& facts) {
   });
 }
 
-Status AvailabilityOf(coreml::Bridge* bridge) {
+Status AvailabilityOf(coreml_device::Bridge* bridge) {
   if (bridge == nullptr) {
     return Unsupported("needs macOS on Apple silicon; here the emulator runs the same packages");
   }
@@ -93,7 +93,8 @@ Result<std::vector<NamedMemory>> CheckBuffers(std::span<DeviceBuffer* const> buf
     const TensorSpec& has = buffer->memory()->spec();
     if (has.dtype != specs[i].dtype || has.shape != specs[i].shape) {
       return InvalidInput(fmt::format("{} buffer {} was allocated for {}; {} is needed", side, i,
-                                      coreml::Describe(has), coreml::Describe(specs[i])));
+                                      coreml_device::Describe(has),
+                                      coreml_device::Describe(specs[i])));
     }
     checked.push_back({specs[i].name, buffer->memory()});
   }
@@ -103,7 +104,7 @@ Result<std::vector<NamedMemory>> CheckBuffers(std::span<DeviceBuffer* const> buf
 // A prediction hands every buffer over once.
 Status CheckDistinct(const std::vector<NamedMemory>& inputs,
                      const std::vector<NamedMemory>& outputs) {
-  std::set<const coreml::TensorMemory*> seen;
+  std::set<const coreml_device::TensorMemory*> seen;
   for (const auto* side : {&inputs, &outputs}) {
     for (const NamedMemory& named : *side) {
       if (!seen.insert(named.memory.get()).second) {
@@ -150,7 +151,7 @@ class CoremlDevice final : public Device {
       return InvalidInput("the request's program was not loaded by this device");
     }
     NPUMOE_RETURN_IF_ERROR(program->CheckNotLost());
-    coreml::PredictionWork work;
+    coreml_device::PredictionWork work;
     NPUMOE_ASSIGN_OR_RETURN(work.inputs, CheckBuffers(request.inputs, program->inputs(), "input"));
     NPUMOE_ASSIGN_OR_RETURN(work.outputs,
                             CheckBuffers(request.outputs, program->outputs(), "output"));
@@ -159,9 +160,9 @@ class CoremlDevice final : public Device {
     work.keeper = program->Keeper();
     work.runs = core_->RunsNow();
     NPUMOE_ASSIGN_OR_RETURN(const RequestId id, core_->requests.Add());
-    coreml::StartPrediction(
+    coreml_device::StartPrediction(
         std::move(work), core_->parts.clock,
-        [core = core_, id](const Status& status, coreml::PredictionTimes times) {
+        [core = core_, id](const Status& status, coreml_device::PredictionTimes times) {
           core->MarkActive();
           NoteLoss(status, *core);
           core->requests.Finish(id, status, times);
@@ -219,7 +220,7 @@ class CoremlDevice final : public Device {
 }  // namespace
 
 DeviceListing CoremlListing() {
-  const auto bridge = coreml::MakeBridge();
+  const auto bridge = coreml_device::MakeBridge();
   const Status status = AvailabilityOf(bridge.get());
   if (bridge == nullptr) return {"coreml", false, "", status.message()};
   const HostFacts facts = bridge->Facts();
@@ -232,7 +233,7 @@ Result<std::unique_ptr<Device>> MakeCoremlDevice(const std::string& target,
                                                  const DeviceOptions& options) {
   CoremlOptions coreml;
   if (target == "anywhere") {
-    coreml.cpu_products = coreml::CpuProducts::kAllowed;
+    coreml.cpu_products = coreml_device::CpuProducts::kAllowed;
   } else if (!target.empty()) {
     return UsageError(fmt::format(
         "device 'coreml:{}' is not known; known: coreml, coreml:anywhere (programs that are "
@@ -245,7 +246,7 @@ Result<std::unique_ptr<Device>> MakeCoremlDevice(const std::string& target,
     std::this_thread::sleep_for(std::chrono::duration<double, std::milli>(ms));
   };
   return MakeCoremlDevice(profile, coreml,
-                          {coreml::MakeBridge(), std::make_shared<SteadyClock>(), pause});
+                          {coreml_device::MakeBridge(), std::make_shared<SteadyClock>(), pause});
 }
 
 Result<std::unique_ptr<Device>> MakeCoremlDevice(const ChipProfile& profile,

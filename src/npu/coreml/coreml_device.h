@@ -26,7 +26,7 @@ struct CoremlOptions {
   // Compiled models are kept in its folder "coreml". Empty: nothing is kept.
   std::filesystem::path cache_dir;
   int64_t max_cache_bytes = 100'000'000'000;  // chosen: a model of 30 B parameters in fp16 and more
-  coreml::CpuProducts cpu_products = coreml::CpuProducts::kRefused;
+  coreml_device::CpuProducts cpu_products = coreml_device::CpuProducts::kRefused;
   // Time limits. Compiling and the first load, which compiles for the chip, take seconds to minutes
   // (ane-facts, section 9); chosen several times that.
   double compile_limit_ms = 900e3;
@@ -41,7 +41,7 @@ struct CoremlOptions {
 
 // What tests replace.
 struct CoremlParts {
-  std::shared_ptr<coreml::Bridge> bridge;
+  std::shared_ptr<coreml_device::Bridge> bridge;
   std::shared_ptr<Clock> clock;
   std::function<void(double ms)> pause;
 };

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <utility>
 
-namespace npumoe::coreml {
+namespace npumoe::coreml_device {
 
 int Core::RunsNow() {
   const std::lock_guard lock(activity_mutex_);
@@ -73,4 +73,4 @@ Status CoremlProgram::CheckNotLost() const {
   return {StatusCode::kDeviceLost, "the device was lost; its programs must be loaded again"};
 }
 
-}  // namespace npumoe::coreml
+}  // namespace npumoe::coreml_device

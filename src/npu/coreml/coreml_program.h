@@ -16,7 +16,7 @@
 #include "npu/device.h"
 #include "npu/profile.h"
 
-namespace npumoe::coreml {
+namespace npumoe::coreml_device {
 
 // Lives as long as the last of device, programs and requests.
 struct Core {
@@ -96,4 +96,4 @@ class CoremlProgram final : public Program {
   int64_t opened_;
 };
 
-}  // namespace npumoe::coreml
+}  // namespace npumoe::coreml_device

@@ -2,9 +2,9 @@
 #ifndef __APPLE__
 #include "npu/coreml/coreml_bridge.h"
 
-namespace npumoe::coreml {
+namespace npumoe::coreml_device {
 
 std::shared_ptr<Bridge> MakeBridge() { return nullptr; }
 
-}  // namespace npumoe::coreml
+}  // namespace npumoe::coreml_device
 #endif

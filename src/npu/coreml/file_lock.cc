@@ -7,7 +7,7 @@
 
 #include <utility>
 
-namespace npumoe::coreml {
+namespace npumoe::coreml_device {
 namespace {
 
 // Whether `path` still leads to the open file: it may have been removed before it was locked.
@@ -49,4 +49,4 @@ bool FileLock::Write(const std::string& text) {
          ::pwrite(descriptor_, text.data(), text.size(), 0) == static_cast<ssize_t>(text.size());
 }
 
-}  // namespace npumoe::coreml
+}  // namespace npumoe::coreml_device

@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-namespace npumoe::coreml {
+namespace npumoe::coreml_device {
 
 class FileLock {
  public:
@@ -30,4 +30,4 @@ class FileLock {
   int descriptor_;
 };
 
-}  // namespace npumoe::coreml
+}  // namespace npumoe::coreml_device

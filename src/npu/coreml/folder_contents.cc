@@ -10,7 +10,7 @@
 #include "base/json.h"
 #include "base/mapped_file.h"
 
-namespace npumoe::coreml {
+namespace npumoe::coreml_device {
 namespace {
 
 namespace fs = std::filesystem;
@@ -102,4 +102,4 @@ Result<std::string> HashPackage(const fs::path& package) {
   return hasher.Hex();
 }
 
-}  // namespace npumoe::coreml
+}  // namespace npumoe::coreml_device

@@ -10,7 +10,7 @@
 
 #include "base/status.h"
 
-namespace npumoe::coreml {
+namespace npumoe::coreml_device {
 
 struct FolderFile {
   std::string path;  // relative, with '/'
@@ -34,4 +34,4 @@ Result<FolderContents> ParseContents(const std::string& text, const std::string&
 // Hash of every byte of every file of a package: what a compiled model was made from.
 Result<std::string> HashPackage(const std::filesystem::path& package);
 
-}  // namespace npumoe::coreml
+}  // namespace npumoe::coreml_device

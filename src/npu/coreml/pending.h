@@ -10,7 +10,7 @@
 #include <optional>
 #include <utility>
 
-namespace npumoe::coreml {
+namespace npumoe::coreml_device {
 
 // Keeps the clock's arithmetic in range; a NaN or negative limit does not wait.
 inline std::chrono::steady_clock::time_point DeadlineAfter(double limit_ms) {
@@ -57,4 +57,4 @@ class Pending {
   std::shared_ptr<State> state_ = std::make_shared<State>();
 };
 
-}  // namespace npumoe::coreml
+}  // namespace npumoe::coreml_device

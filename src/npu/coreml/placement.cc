@@ -6,7 +6,7 @@
 #include <array>
 #include <string_view>
 
-namespace npumoe::coreml {
+namespace npumoe::coreml_device {
 namespace {
 
 constexpr std::array<std::string_view, 4> kProducts = {"conv", "matmul", "linear", "einsum"};
@@ -81,4 +81,4 @@ std::optional<ComputePlan> ReportOf(const Placement& placement) {
   return report;
 }
 
-}  // namespace npumoe::coreml
+}  // namespace npumoe::coreml_device

@@ -11,7 +11,7 @@
 #include "npu/coreml/coreml_bridge.h"
 #include "npu/device.h"
 
-namespace npumoe::coreml {
+namespace npumoe::coreml_device {
 
 const char* Name(ComputeUnit unit);  // "CPU", "GPU", "Neural Engine", "other"
 
@@ -42,4 +42,4 @@ Status CheckPlacement(const Placement& placement, CpuProducts cpu_products);
 // For the placement report (device.h). None when nothing is known.
 std::optional<ComputePlan> ReportOf(const Placement& placement);
 
-}  // namespace npumoe::coreml
+}  // namespace npumoe::coreml_device

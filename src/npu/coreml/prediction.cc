@@ -5,7 +5,7 @@
 
 #include "npu/coreml/bridge_failure.h"
 
-namespace npumoe::coreml {
+namespace npumoe::coreml_device {
 namespace {
 
 class Prediction : public std::enable_shared_from_this<Prediction> {
@@ -109,4 +109,4 @@ void StartPrediction(PredictionWork work, std::shared_ptr<Clock> clock,
   std::make_shared<Prediction>(std::move(work), std::move(clock), std::move(done))->Start();
 }
 
-}  // namespace npumoe::coreml
+}  // namespace npumoe::coreml_device

@@ -12,7 +12,7 @@
 #include "npu/coreml/coreml_bridge.h"
 #include "npu/coreml/tensor_memory.h"
 
-namespace npumoe::coreml {
+namespace npumoe::coreml_device {
 
 struct NamedMemory {
   std::string name;
@@ -37,4 +37,4 @@ struct PredictionTimes {
 void StartPrediction(PredictionWork work, std::shared_ptr<Clock> clock,
                      std::function<void(const Status&, PredictionTimes)> done);
 
-}  // namespace npumoe::coreml
+}  // namespace npumoe::coreml_device

@@ -11,7 +11,7 @@
 #include "npu/coreml/pending.h"
 #include "npu/coreml/prediction.h"
 
-namespace npumoe::coreml {
+namespace npumoe::coreml_device {
 namespace {
 
 Status TooLate(Step step, double limit_ms) {
@@ -208,4 +208,4 @@ Status ProgramLoader::WarmUp(const LoadJob& job, const LoadedFunction& loaded) {
   return status->WithContext("first run");
 }
 
-}  // namespace npumoe::coreml
+}  // namespace npumoe::coreml_device

@@ -19,7 +19,7 @@
 #include "npu/coreml/placement.h"
 #include "npu/coreml/verified_record.h"
 
-namespace npumoe::coreml {
+namespace npumoe::coreml_device {
 
 struct LoadJob {
   std::filesystem::path package;
@@ -67,4 +67,4 @@ class ProgramLoader {
   std::atomic<bool> pauses_help_{true};
 };
 
-}  // namespace npumoe::coreml
+}  // namespace npumoe::coreml_device

@@ -7,7 +7,7 @@
 
 #include "npu/coreml/pending.h"
 
-namespace npumoe::coreml {
+namespace npumoe::coreml_device {
 
 Result<RequestId> RequestTable::Add() {
   const std::lock_guard lock(mutex_);
@@ -64,4 +64,4 @@ bool RequestTable::IsIdle() {
   return std::ranges::all_of(requests_, [](const auto& entry) { return entry.second.has_value(); });
 }
 
-}  // namespace npumoe::coreml
+}  // namespace npumoe::coreml_device

@@ -14,7 +14,7 @@
 #include "npu/coreml/prediction.h"
 #include "npu/device.h"
 
-namespace npumoe::coreml {
+namespace npumoe::coreml_device {
 
 class RequestTable {
  public:
@@ -38,4 +38,4 @@ class RequestTable {
   double last_end_ms_ = 0;
 };
 
-}  // namespace npumoe::coreml
+}  // namespace npumoe::coreml_device

@@ -10,7 +10,7 @@
 #include "base/check.h"
 #include "base/checked_math.h"
 
-namespace npumoe::coreml {
+namespace npumoe::coreml_device {
 namespace {
 
 // Calls copy(offset in the array, offset in dense memory, elements) for every run of elements that
@@ -99,4 +99,4 @@ void CopyFromStrided(const ArrayLayout& layout, const std::byte* array,
   });
 }
 
-}  // namespace npumoe::coreml
+}  // namespace npumoe::coreml_device

@@ -10,7 +10,7 @@
 #include "base/tensor_view.h"
 #include "npu/coreml/coreml_bridge.h"
 
-namespace npumoe::coreml {
+namespace npumoe::coreml_device {
 
 // Row-major without gaps: the memory may be used as it is. Axes of length 1 have any stride.
 bool IsDense(const ArrayLayout& layout);
@@ -24,4 +24,4 @@ Status CheckLayout(const ArrayLayout& layout, const TensorSpec& wanted, size_t m
 void CopyToStrided(std::span<const std::byte> dense, const ArrayLayout& layout, std::byte* array);
 void CopyFromStrided(const ArrayLayout& layout, const std::byte* array, std::span<std::byte> dense);
 
-}  // namespace npumoe::coreml
+}  // namespace npumoe::coreml_device

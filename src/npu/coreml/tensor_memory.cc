@@ -9,7 +9,7 @@
 #include "npu/coreml/bridge_failure.h"
 #include "npu/coreml/strided_rows.h"
 
-namespace npumoe::coreml {
+namespace npumoe::coreml_device {
 namespace {
 
 Status LockRefused(const TensorSpec& spec) {
@@ -107,4 +107,4 @@ Status TensorMemory::TakeFrom(const ArrayLayout& layout, std::span<const std::by
   return OkStatus();
 }
 
-}  // namespace npumoe::coreml
+}  // namespace npumoe::coreml_device

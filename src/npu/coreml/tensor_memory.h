@@ -13,7 +13,7 @@
 #include "base/tensor_view.h"
 #include "npu/coreml/coreml_bridge.h"
 
-namespace npumoe::coreml {
+namespace npumoe::coreml_device {
 
 class TensorMemory {
  public:
@@ -49,4 +49,4 @@ class TensorMemory {
   std::span<std::byte> locked_;  // not empty: the buffer is locked
 };
 
-}  // namespace npumoe::coreml
+}  // namespace npumoe::coreml_device

@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "base/mapped_file.h"
 
-namespace npumoe::coreml {
+namespace npumoe::coreml_device {
 namespace {
 
 namespace fs = std::filesystem;
@@ -126,4 +126,4 @@ LoadAttempt::~LoadAttempt() {
   if (lock_) fs::remove(mark_, ignored);
 }
 
-}  // namespace npumoe::coreml
+}  // namespace npumoe::coreml_device

@@ -14,7 +14,7 @@
 #include "npu/coreml/file_lock.h"
 #include "npu/coreml/placement.h"
 
-namespace npumoe::coreml {
+namespace npumoe::coreml_device {
 
 using VerifiedFunctions = std::map<std::string, Placement>;
 
@@ -48,4 +48,4 @@ class LoadAttempt {
   std::optional<FileLock> lock_;  // none: another process is at it, and counts
 };
 
-}  // namespace npumoe::coreml
+}  // namespace npumoe::coreml_device

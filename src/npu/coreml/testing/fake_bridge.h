@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <deque>
@@ -21,7 +22,7 @@
 #include "npu/coreml/strided_rows.h"
 #include "npu/emulator/executable.h"
 
-namespace npumoe::coreml {
+namespace npumoe::coreml_device {
 
 // What the double does; set before it is used, or under no load.
 struct FakeScript {
@@ -37,10 +38,10 @@ struct FakeScript {
   bool gives_plain_memory = true;
   int64_t row_padding = 0;  // elements behind every row of a surface
   bool uses_backings = true;
-  int64_t foreign_padding = 0;    // of outputs in other memory
-  bool answers_twice = false;     // a failure after the first answer
-  bool locks_again = true;        // whether buffers can be locked after a prediction
-  bool answers_at_once = false;   // before the call returns
+  int64_t foreign_padding = 0;   // of outputs in other memory
+  bool answers_twice = false;    // a failure after the first answer
+  bool locks_again = true;       // whether buffers can be locked after a prediction
+  bool answers_at_once = false;  // before the call returns
 };
 
 class FakeBuffer final : public Buffer {
@@ -117,6 +118,12 @@ class FakeBridge final : public Bridge {
       is_holding_ = false;
     }
     changed_.notify_all();
+  }
+  // What is held is never answered, as when a service hangs.
+  void Drop() {
+    std::deque<Job> dropped;  // what it holds goes without the lock
+    const std::lock_guard lock(mutex_);
+    dropped.swap(jobs_);
   }
   // Until everything that is not held has been answered.
   void WaitUntilIdle() {
@@ -218,9 +225,8 @@ class FakeBridge final : public Bridge {
   }
 
   std::deque<Job>::iterator NextJob() {
-    return std::find_if(jobs_.begin(), jobs_.end(), [this](const Job& job) {
-      return !is_holding_ || job.kind != held_kind_;
-    });
+    return std::find_if(jobs_.begin(), jobs_.end(),
+                        [this](const Job& job) { return !is_holding_ || job.kind != held_kind_; });
   }
 
   void Work() {
@@ -295,8 +301,9 @@ inline void FakeBridge::Load(const FunctionRef& function,
 inline void FakeBridge::Run(const emulator::Executable& executable,
                             const std::vector<Binding>& inputs, const std::vector<Binding>& outputs,
                             const PredictionSink& sink) {
-  const std::lock_guard lock(running_);
+  std::unique_lock lock(running_);
   const auto end_all = [&] {
+    lock.unlock();  // an answer may start the next prediction
     for (const auto* side : {&inputs, &outputs}) {
       for (const Binding& b : *side) static_cast<FakeBuffer&>(*b.buffer).End();
     }
@@ -333,4 +340,4 @@ inline void FakeBridge::Run(const emulator::Executable& executable,
   if (script.answers_twice) sink.done(Failure{"NSException", 0, "after the answer"});
 }
 
-}  // namespace npumoe::coreml
+}  // namespace npumoe::coreml_device
