@@ -40,6 +40,7 @@ Status CompileAndLoad(const EngineOptions& options, Engine& engine) {
   executor.allow_lossy = options.allow_lossy ? AllowLossy::kYes : AllowLossy::kNo;
   executor.chunks_in_flight = options.chunks_in_flight;
   executor.timeout_ms = options.launch_timeout_ms;
+  if (options.no_npu_verification) executor.verification = Verification::kOff;
   NPUMOE_ASSIGN_OR_RETURN(
       engine.npu, NpuExecutor::Create(*engine.plan, *engine.profile, engine.model, *engine.device,
                                       engine.compiled.programs, executor));
@@ -53,8 +54,12 @@ Status OpenPlannedDevice(const EngineOptions& options, Engine& engine) {
   NPUMOE_RETURN_IF_ERROR(
       CheckPlanFits(*engine.plan, engine.model->config, engine.model->hash, *engine.profile)
           .WithContext(options.plan));
+  DeviceOptions device;
+  device.cache_dir =
+      options.cache.empty() ? DefaultCacheFolder() : std::filesystem::path(options.cache);
+  device.faults = options.npu_faults;
   NPUMOE_ASSIGN_OR_RETURN(engine.device,
-                          MakeDevice(DeviceOf(options), *engine.profile, *engine.pool));
+                          MakeDevice(DeviceOf(options), *engine.profile, *engine.pool, device));
   return CompileAndLoad(options, engine);
 }
 
@@ -94,6 +99,11 @@ void AddDeviceOptions(CLI::App& command, EngineOptions& options) {
       ->check(CLI::IsMember({"spill", "drop"}));
   command.add_flag("--allow-lossy", options.allow_lossy,
                    "Allow --overflow drop, which changes answers");
+  command.add_flag("--no-npu-verification", options.no_npu_verification,
+                   "Do not compute rows of launches on the CPU, too, to notice wrong numbers");
+  command.add_option("--npu-faults", options.npu_faults,
+                     "Make the emulator fail: a script such as 'wrong(rows=0.1) @ launch=any' "
+                     "(src/npu/emulator/fault_script.h)");
   command.add_flag("--require-npu", options.require_npu,
                    "Exit nonzero when a planned program was refused, failed or was replaced by the "
                    "CPU (spill and partial chunks are part of the plan)");

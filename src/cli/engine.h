@@ -32,6 +32,8 @@ struct EngineOptions {
   std::string cache;     // folder of compiled packages; empty: the user's cache folder
   std::string overflow;  // "spill" | "drop"; empty: as the plan says
   bool allow_lossy = false;
+  bool no_npu_verification = false;
+  std::string npu_faults;
   bool require_npu = false;  // a degradation makes the exit code nonzero
   int chunks_in_flight = 2;
   double launch_timeout_ms = 10000;

@@ -5,6 +5,7 @@
 
 #include "runtime/cpu_experts.h"
 #include "runtime/overflow.h"
+#include "runtime/spot_check.h"
 
 namespace npumoe {
 namespace {
@@ -115,7 +116,20 @@ bool OutputIsFinite(LayerContext& context, const Launch& launch) {
   return finite;
 }
 
-void AwaitLaunches(LayerContext& context, NpuExecutor& npu, int layer, int chunk, MoeState& moe) {
+void CheckOutput(LayerContext& context, NpuExecutor& npu, ConstMatrix ffn_input, Launch& launch) {
+  if (!OutputIsFinite(context, launch)) {
+    npu.RejectOutput(launch);
+    return;
+  }
+  const NpuExecutor::Checks checks = npu.NextChecks(launch);
+  if (checks.rows == 0) return;
+  const double error = SpotCheck({context, ffn_input, context.config.moe.choices_per_token()},
+                                 launch, checks.rows, checks.seed);
+  if (error > SpotCheckLimit(npu.plan().weight_format)) npu.RejectNumbers(launch, error);
+}
+
+void AwaitLaunches(LayerContext& context, NpuExecutor& npu, int layer, ChunkRows& rows,
+                   MoeState& moe) {
   double end_ms = 0;
   for (size_t i = 0; i < moe.num_launches; ++i) {
     Launch& launch = moe.launches[i];
@@ -123,12 +137,12 @@ void AwaitLaunches(LayerContext& context, NpuExecutor& npu, int layer, int chunk
     if (launch.state == Launch::State::kDone) end_ms = std::max(end_ms, launch.end_ms);
   }
   context.timeline->WaitUntil(end_ms);
-  const CpuWork work(context.stages.combine_ms, context.timeline, chunk, layer, "finite check");
+  const CpuWork work(context.stages.combine_ms, context.timeline, rows.chunk, layer,
+                     "output check");
+  const Matrix ffn_input = Rows(rows.ffn_input, rows.tokens, context.config.hidden_size);
   for (size_t i = 0; i < moe.num_launches; ++i) {
     Launch& launch = moe.launches[i];
-    if (launch.state == Launch::State::kDone && !OutputIsFinite(context, launch)) {
-      npu.RejectOutput(launch);
-    }
+    if (launch.state == Launch::State::kDone) CheckOutput(context, npu, ffn_input, launch);
   }
 }
 
@@ -165,6 +179,7 @@ void StartExperts(LayerContext& context, NpuExecutor* npu, int layer, ChunkRows&
   moe.cpu_shares.clear();
   moe.norms.clear();
   moe.outputs.assign(moe.ids.size(), OutputRow{});
+  if (npu != nullptr) npu->ReviveAfterPause();
   SplitByCapacity(context, npu, layer, rows, moe);
   if (npu == nullptr) return;
   BuildLaunches(*npu, layer, rows.chunk, moe);
@@ -193,7 +208,7 @@ void CombineExperts(LayerContext& context, NpuExecutor* npu, int layer, ChunkRow
                     MoeState& moe) {
   if (moe.num_launches > 0) {
     moe.cpu_shares.clear();
-    AwaitLaunches(context, *npu, layer, rows.chunk, moe);
+    AwaitLaunches(context, *npu, layer, rows, moe);
     for (size_t i = 0; i < moe.num_launches; ++i) {
       Launch& launch = moe.launches[i];
       if (launch.state == Launch::State::kDone) PlaceOutputs(launch, moe);

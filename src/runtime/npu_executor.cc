@@ -58,6 +58,7 @@ NpuExecutor::NpuExecutor(const Plan& plan, const ChipProfile& profile,
       overflow_(options.overflow.value_or(plan.overflow)),
       costs_(model_->config, profile, BytesPerWeight(*model_), plan.weight_format) {
   report_.device = device.info().description;
+  if (options.verification == Verification::kOff) report_.device += ", numbers not verified";
 }
 
 Result<std::unique_ptr<NpuExecutor>> NpuExecutor::Create(
@@ -207,7 +208,7 @@ void NpuExecutor::Count(ProgramPlacement& placement, const std::string& what,
   placement.degradations.push_back({what, reason, 1});
 }
 
-void NpuExecutor::Retire(int layer, int program, const std::string& reason) {
+void NpuExecutor::Retire(int layer, int program, const std::string& reason, Again again) {
   LayerState& state = layers_[layer];
   NpuProgram*& in_service = state.in_service[static_cast<size_t>(program)];
   if (in_service == nullptr) return;
@@ -218,12 +219,38 @@ void NpuExecutor::Retire(int layer, int program, const std::string& reason) {
   ProgramPlacement& placement = PlacementOf(layer, program);
   placement.in_service = false;
   placement.refusal = reason;
+  ProgramState& program_state = state.programs[static_cast<size_t>(program)];
+  if (again == Again::kNever || program_state.had_second_chance) return;
+  program_state.retired.emplace();
+  ++programs_on_pause_;
+}
+
+void NpuExecutor::ReviveAfterPause() {
+  if (programs_on_pause_ == 0) return;
+  for (auto& [layer, state] : layers_) {
+    for (size_t p = 0; p < state.programs.size(); ++p) {
+      ProgramState& program = state.programs[p];
+      if (!program.retired || program.retired->ElapsedMs() < options_.retry_pause_ms) continue;
+      program.retired.reset();
+      program.had_second_chance = true;
+      program.was_checked = false;
+      program.failures_in_a_row = kFailuresBeforeRetirement - 1;
+      --programs_on_pause_;
+      state.in_service[p] = program.buckets.back().get();
+      for (const PlannedExpert& expert : state.in_service[p]->planned().experts) {
+        state.residency[static_cast<size_t>(expert.expert)].in_service = true;
+      }
+      ProgramPlacement& placement = report_.programs[program.placement];
+      placement.in_service = true;
+      placement.refusal.clear();
+    }
+  }
 }
 
 void NpuExecutor::RetireAll(const std::string& reason) {
   for (auto& [layer, state] : layers_) {
     for (size_t p = 0; p < state.programs.size(); ++p) {
-      Retire(layer, static_cast<int>(p), reason);
+      Retire(layer, static_cast<int>(p), reason, Again::kNever);
     }
   }
 }

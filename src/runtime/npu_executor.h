@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/status.h"
 #include "model/model.h"
 #include "npu/device.h"
@@ -30,13 +31,22 @@
 namespace npumoe {
 
 enum class AllowLossy { kNo, kYes };
+// kOff: outputs are only scanned for NaN and infinity (spot_check.h).
+enum class Verification { kOff, kOn };
 
 struct NpuExecutorOptions {
   std::optional<OverflowMode> overflow;      // none: as the plan says
   AllowLossy allow_lossy = AllowLossy::kNo;  // overflow mode "drop" is refused without it
   double timeout_ms = 60000;  // of one launch, wall time; chosen: far above any sane launch
   int chunks_in_flight = 2;   // 1 or 2
+  Verification verification = Verification::kOn;
+  // A program that went out of service after failures gets one more chance, so much later.
+  // Chosen: longer than a driver's restart.
+  double retry_pause_ms = 5000;
 };
+
+// Chosen: one bad answer may be the input's fault, three in a row are the program's.
+inline constexpr int kFailuresBeforeRetirement = 3;
 
 class PrefillTimeline;
 
@@ -105,8 +115,17 @@ class NpuExecutor {
   bool Poll(const Launch& launch, PrefillTimeline& timeline);
   // Blocks until the launch is kDone or kFailed.
   void Await(const Launch& launch, PrefillTimeline& timeline);
-  // A done launch whose output was not finite.
+  // A done launch whose output was not finite, or not what the CPU computes.
   void RejectOutput(Launch& launch);
+  void RejectNumbers(Launch& launch, double error);
+  // Rows of this launch that are to be checked against the CPU, and where they are drawn.
+  struct Checks {
+    int rows = 0;
+    uint64_t seed = 0;
+  };
+  Checks NextChecks(const Launch& launch);
+  // Takes programs back into service whose pause is over.
+  void ReviveAfterPause();
   // Hands the buffers back. The launch must be over.
   void Release(Launch& launch);
   // Waits for everything in flight (after a cancelled prefill).
@@ -126,6 +145,9 @@ class NpuExecutor {
     std::vector<std::unique_ptr<NpuProgram>> buckets;
     size_t placement = 0;  // index into report_.programs
     int failures_in_a_row = 0;
+    bool was_checked = false;          // on its first launch
+    std::optional<Stopwatch> retired;  // when, if it may come back
+    bool had_second_chance = false;
   };
   struct LayerState {
     std::vector<ProgramState> programs;
@@ -157,7 +179,8 @@ class NpuExecutor {
   void ReclaimAbandoned(double timeout_ms);
   // Bookkeeping of what degraded.
   void Count(ProgramPlacement& placement, const std::string& what, const std::string& reason);
-  void Retire(int layer, int program, const std::string& reason);
+  enum class Again { kNever, kOnceAfterPause };
+  void Retire(int layer, int program, const std::string& reason, Again again);
   void RetireAll(const std::string& reason);
   ProgramState& StateOf(int layer, int program);
   const ProgramState& StateOf(int layer, int program) const;
@@ -176,6 +199,8 @@ class NpuExecutor {
   std::vector<Abandoned> abandoned_;
   std::optional<TimeSource> time_source_;  // of the device; none before its first answer
   std::vector<DegradationEvent> events_;
+  uint64_t launches_checked_ = 0;
+  int64_t programs_on_pause_ = 0;
   PlacementReport report_;
 };
 

@@ -8,8 +8,8 @@
 namespace npumoe {
 namespace {
 
-// Chosen: one bad answer may be the input's fault, three in a row are the program's.
-constexpr int kFailuresBeforeRetirement = 3;
+// Rows of a program's first launch that are checked; chosen.
+constexpr int kFirstCheckRows = 4;
 
 const char* KindOf(const Status& failure) {
   switch (failure.code()) {
@@ -141,6 +141,23 @@ void NpuExecutor::RejectOutput(Launch& launch) {
        Status(StatusCode::kNumeric, "the device answered with NaN or infinite values"));
 }
 
+void NpuExecutor::RejectNumbers(Launch& launch, double error) {
+  const bool first = !StateOf(launch.program->layer(), launch.program->index()).was_checked;
+  Fail(launch, first ? "first check" : "spot check",
+       Status(StatusCode::kNumeric,
+              fmt::format("a row differs from the CPU's by {:.2g} of its largest value", error)));
+  if (first) {
+    Retire(launch.program->layer(), launch.program->index(),
+           "its first launch did not compute what the CPU does", Again::kOnceAfterPause);
+  }
+}
+
+NpuExecutor::Checks NpuExecutor::NextChecks(const Launch& launch) {
+  if (options_.verification == Verification::kOff) return {};
+  const bool first = !StateOf(launch.program->layer(), launch.program->index()).was_checked;
+  return {first ? kFirstCheckRows : 1, ++launches_checked_};
+}
+
 void NpuExecutor::Fail(Launch& launch, const std::string& what, const Status& failure) {
   launch.state = Launch::State::kFailed;
   launch.failure = failure;
@@ -155,7 +172,8 @@ void NpuExecutor::Fail(Launch& launch, const std::string& what, const Status& fa
   if (++failures >= kFailuresBeforeRetirement || IsForGood(failure)) {
     Retire(
         layer, program,
-        fmt::format("out of service after {} failed launch(es): {}", failures, failure.message()));
+        fmt::format("out of service after {} failed launch(es): {}", failures, failure.message()),
+        failure.code() == StatusCode::kUnsupported ? Again::kNever : Again::kOnceAfterPause);
   }
 }
 
@@ -165,7 +183,9 @@ void NpuExecutor::Release(Launch& launch) {
     placement.launches += 1;
     placement.capacity_rows += launch.program->planned().CapacityRows();
     placement.filled_rows += launch.FilledRows();
-    StateOf(launch.program->layer(), launch.program->index()).failures_in_a_row = 0;
+    ProgramState& state = StateOf(launch.program->layer(), launch.program->index());
+    state.failures_in_a_row = 0;
+    state.was_checked = true;
   }
   for (DeviceBuffer* buffer : launch.inputs) buffers_.Release(buffer);
   for (DeviceBuffer* buffer : launch.outputs) buffers_.Release(buffer);

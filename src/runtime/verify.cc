@@ -12,6 +12,7 @@
 #include "kernels/expert/expert.h"
 #include "runtime/model_vectors.h"
 #include "runtime/prefill_timeline.h"
+#include "runtime/spot_check.h"
 
 namespace npumoe {
 namespace {
@@ -208,6 +209,8 @@ std::vector<ProgramVerdict> VerifyPrograms(NpuExecutor& executor, const VerifyOp
     ProgramVerdict verdict;
     verdict.layer = placement.layer;
     verdict.program = placement.program;
+    const WeightFormat format = executor.plan().weight_format;
+    if (format != WeightFormat::kF16) verdict.limit = SpotCheckLimit(format);
     NpuProgram* program =
         executor.ProgramsOf(placement.layer)[static_cast<size_t>(placement.program)];
     if (program == nullptr) {

@@ -36,8 +36,9 @@ struct ProgramVerdict {
   Status status;     // ok, or why it could not be executed
   double error = 0;  // the worst expert's, as above; infinity with NaN or infinite values
   int worst_expert = 0;
-  int64_t rows = 0;  // compared
-  bool passed() const { return status.ok() && error <= kProgramErrorLimit; }
+  int64_t rows = 0;                   // compared
+  double limit = kProgramErrorLimit;  // formats other than fp16: SpotCheckLimit
+  bool passed() const { return status.ok() && error <= limit; }
 };
 
 // One verdict per planned program; those that are not in service carry their refusal.
