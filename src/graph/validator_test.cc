@@ -4,6 +4,8 @@
 
 #include <set>
 
+#include "graph/mlpackage.h"
+#include "graph/testing/package_files.h"
 #include "graph/testing/rule_pairs.h"
 #include "graph/validator/rules.h"
 
@@ -32,6 +34,42 @@ TEST(ValidatorRules, HaveAPairOfGraphsEach) {
     if (rule.find != nullptr) in_table.insert(rule.id);
   }
   EXPECT_EQ(paired, in_table);
+}
+
+TEST(ValidatorRules, OfTheReaderRefuseShapesThatAreNotFixed) {
+  std::vector<std::string> of_reader;
+  for (const Rule& rule : ValidatorRules()) {
+    if (rule.by == CheckedBy::kReader) of_reader.push_back(rule.id);
+  }
+  ASSERT_EQ(of_reader, std::vector<std::string>{"shape-not-static"});
+
+  const testing::ScratchFolder folder;
+  const Graph graph = ConvOf({{1, 4, 1, 32}, {4, 4, 1, 1}});
+  const auto refusal_after = [&](const auto& edit) {
+    NPUMOE_CHECK(WriteMlpackage(folder / "p.mlpackage", {&graph, 1}, {}).ok());
+    testing::EditModel(folder / "p.mlpackage", edit);
+    return ReadMlpackage(folder / "p.mlpackage").status();
+  };
+  EXPECT_TRUE(refusal_after([](coreml::Model&) {}).ok());
+  const Status free_axis = refusal_after([](coreml::Model& model) {
+    auto& function = (*model.mutable_program()->mutable_functions())["main"];
+    auto& axes = *function.mutable_inputs(0)->mutable_type()->mutable_tensor()->mutable_axes();
+    axes[3].mutable_free();
+  });
+  EXPECT_EQ(free_axis.code(), StatusCode::kUnsupported) << free_axis.message();
+  const auto array_of = [](coreml::Model& model) {
+    coreml::ModelDescription& description = *model.mutable_description();
+    auto& inputs = description.functions_size() > 0
+                       ? *description.mutable_functions(0)->mutable_inputs()
+                       : *description.mutable_inputs();
+    return inputs[0].mutable_type()->mutable_array();
+  };
+  const Status enumerated =
+      refusal_after([&](coreml::Model& model) { array_of(model)->mutable_enumerated_shapes(); });
+  EXPECT_EQ(enumerated.code(), StatusCode::kUnsupported) << enumerated.message();
+  const Status ranged =
+      refusal_after([&](coreml::Model& model) { array_of(model)->mutable_shape_range(); });
+  EXPECT_EQ(ranged.code(), StatusCode::kUnsupported) << ranged.message();
 }
 
 TEST(ValidatorRules, AreBrokenByTheOneAndKeptByTheOther) {
