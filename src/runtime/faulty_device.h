@@ -20,6 +20,7 @@ enum class Fault {
   kDeadline,       // Wait: still running at the first call, done at the next
   kNan,            // Wait: one NaN in the first row of the first output
   kPoisonPadding,  // Wait: NaN in every row behind the filled ones (form C)
+  kTenthWrong,     // Wait: every tenth of the launch's filled rows is other numbers (form C)
 };
 
 class FaultyDevice final : public Device {
@@ -67,6 +68,7 @@ class FaultyDevice final : public Device {
     const auto& running = running_.at(id);
     if (fault == Fault::kNan) Elements(*running.outputs.front())[0] = kNan;
     if (fault == Fault::kPoisonPadding) PoisonPadding(running);
+    if (fault == Fault::kTenthWrong) SpoilRows(running, 10);
     return report;
   }
 
@@ -97,6 +99,17 @@ class FaultyDevice final : public Device {
       uint16_t* out = Elements(*running.outputs[i]);
       for (int64_t h = 0; h < running.specs[i].shape[1]; ++h) {
         for (int64_t r = running.rows[i]; r < capacity; ++r) out[h * capacity + r] = kNan;
+      }
+    }
+  }
+
+  // Row 0, `every`, ... of all filled rows of the launch get a value far off.
+  static void SpoilRows(const Running& running, int every) {
+    int row = 0;
+    for (size_t slot = 0; slot < running.outputs.size(); ++slot) {
+      uint16_t* elements = Elements(*running.outputs[slot]);
+      for (int r = 0; r < running.rows[slot]; ++r, ++row) {
+        if (row % every == 0) elements[r] = F16FromF32(1000);  // channel 0 of row r
       }
     }
   }

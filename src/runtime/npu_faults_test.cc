@@ -1,6 +1,7 @@
 // Whatever a device does, the answer stays the same and the report says what happened.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -129,6 +130,61 @@ TEST_F(NpuFaults, AProgramThatFailsThreeTimesInARowIsRetired) {
     // Two chunks may be in flight when the third failure is seen.
     EXPECT_LE(program.degradations[0].count, 4);
   }
+}
+
+TEST_F(NpuFaults, ARetiredProgramGetsASecondChanceAfterThePause) {
+  bool broken = true;
+  device_.on_wait = [&](int) { return broken ? Fault::kRefuse : Fault::kNone; };
+  device_.failure = IoError("the driver said no");
+  NpuExecutorOptions no_pause;
+  no_pause.chunks_in_flight = 1;
+  no_pause.retry_pause_ms = 0;
+  const auto executor = bench_.Load(device_, no_pause);
+  const auto first_failures = [&] { return executor->report().programs[0].degradations; };
+  while (first_failures().empty() || first_failures()[0].count < kFailuresBeforeRetirement) {
+    const auto session = OpenSession(bench_.model, bench_.pool, {.npu = executor.get()});
+    PrefillAll(*session, std::span(ids_).first(64));
+  }
+  broken = false;
+  ExpectSameAnswer(*executor);
+  EXPECT_TRUE(executor->report().programs[0].in_service);
+  EXPECT_GT(executor->report().programs[0].launches, 0);
+}
+
+TEST_F(NpuFaults, AProgramThatFailsItsSecondChanceIsNotUsedAgain) {
+  device_.on_wait = [](int) { return Fault::kRefuse; };
+  device_.failure = IoError("the driver said no");
+  NpuExecutorOptions no_pause;
+  no_pause.chunks_in_flight = 1;
+  no_pause.retry_pause_ms = 0;
+  const auto executor = bench_.Load(device_, no_pause);
+  for (int i = 0; i < 4; ++i) ExpectSameAnswer(*executor);
+  for (const ProgramPlacement& program : executor->report().programs) {
+    EXPECT_FALSE(program.in_service);
+    EXPECT_EQ(program.degradations[0].count, kFailuresBeforeRetirement + 1);
+  }
+}
+
+// A launch with a tenth of its rows wrong is caught with probability 1/10, or a little more where
+// few rows are filled. The draws are seeded by the launch's number, so the outcome is always the
+// same; the bounds are four standard deviations of a binomial.
+TEST_F(NpuFaults, SpotChecksCatchATenthOfWrongRowsAtATenthOfTheLaunches) {
+  bool wrong = false;
+  device_.on_wait = [&](int) { return wrong ? Fault::kTenthWrong : Fault::kNone; };
+  const auto executor = bench_.Load(device_);
+  const auto prefill = [&] {
+    PrefillAll(*OpenSession(bench_.model, bench_.pool, {.npu = executor.get()}), ids_);
+  };
+  prefill();  // the first checks
+  const int before = device_.submits;
+  wrong = true;
+  for (int i = 0; i < 12; ++i) prefill();
+  const double launches = device_.submits - before;
+  ASSERT_GT(launches, 200);
+  const auto caught = static_cast<double>(executor->report().degradations());
+  const double spread = 4 * std::sqrt(launches * 0.1 * 0.9);
+  EXPECT_GT(caught, launches * 0.1 - spread);
+  EXPECT_LT(caught, launches * 0.13 + spread);
 }
 
 TEST_F(NpuFaults, PaddedRowsAreNeverRead) {
