@@ -14,6 +14,7 @@
 #include "cli/engine.h"
 #include "cli/input.h"
 #include "cli/table.h"
+#include "cli/verify_graph.h"
 #include "model/safetensors.h"
 #include "runtime/recount.h"
 #include "runtime/trace_recorder.h"
@@ -32,6 +33,9 @@ struct Options {
   std::string inputs;
   std::string out;
   std::string chip = "m2-max";
+  bool graph = false;  // --graph, with or without a package
+  std::string graph_package;
+  bool rules = false;
   bool json = false;
 };
 
@@ -190,7 +194,16 @@ void PrintJson(const PlacementReport& report, const std::vector<ProgramVerdict>&
   fmt::print("{}\n", json.dump(2));
 }
 
+Status CheckGraphs(const Options& options) {
+  if (options.rules) return ListValidatorRules(options.json);
+  if (options.graph_package.empty()) {
+    return UsageError("verify --graph needs a package (--graph P.mlpackage) or --rules");
+  }
+  return VerifyGraph({options.graph_package, options.chip, options.json});
+}
+
 Status RunVerify(const Options& options) {
+  if (options.graph || options.rules) return CheckGraphs(options);
   if (!options.package.empty()) return RunPackage(options);
   if (options.engine.model.empty() || options.engine.plan.empty()) {
     return UsageError("verify needs MODEL and --plan FILE, or --package P");
@@ -229,13 +242,22 @@ void AddVerifyCommand(CLI::App& app, CommandBody& selected) {
   command->add_option("--function", options->function, "Its function")->capture_default_str();
   command->add_option("--inputs", options->inputs, "Its inputs, a .safetensors file");
   command->add_option("--out", options->out, "Its outputs, a .safetensors file");
-  command->add_option("--chip", options->chip, "Chip profile for --package")->capture_default_str();
+  auto* graph = command->add_option("--graph", options->graph_package,
+                                    "Check this .mlpackage against all limits of a chip");
+  graph->expected(0, 1)->type_name("P.mlpackage");
+  command->add_flag("--rules", options->rules, "List the rules that --graph checks");
+  command->add_option("--chip", options->chip, "Chip profile for --package and --graph")
+      ->capture_default_str();
   command->add_flag("--json", options->json, "Machine-readable report");
   command->footer(
       "Example:\n  npumoe verify models/demo --plan demo.plan.json --data text.txt\n"
       "  npumoe verify --package P.mlpackage --function main --device emulator "
-      "--inputs in.safetensors --out out.safetensors");
-  command->callback([options, &selected] { selected = [options] { return RunVerify(*options); }; });
+      "--inputs in.safetensors --out out.safetensors\n"
+      "  npumoe verify --graph P.mlpackage --chip m1");
+  command->callback([options, graph, &selected] {
+    options->graph = graph->count() > 0;
+    selected = [options] { return RunVerify(*options); };
+  });
 }
 
 }  // namespace npumoe::cli
