@@ -10,8 +10,9 @@ ROOMS = $(foreach dir,$(wildcard src/*),$(if $(shell find $(dir) -name '*_test.c
 
 PYTEST := .venv/bin/python -m pytest -q
 
-.PHONY: help setup build demo test test-long test-peer test-release test-python bench fuzz format lint clean
+.PHONY: help setup build environment demo test test-long test-peer test-release test-python bench fuzz format lint clean
 .DEFAULT_GOAL := help
+.NOTPARALLEL:  # the programs that they call run in parallel themselves
 
 help:
 	@echo "make setup      install what is missing (tools/packages.txt says what and why)"
@@ -35,12 +36,15 @@ build: setup
 demo: build
 	tools/demo.sh
 
-test-release: build
+# Before the build, which finds the OpenVINO library in it.
+environment: setup
+	tools/python_env.sh
+
+test-release: environment build
 	cmake --build --preset release --target tests
 	ctest --test-dir build/release --output-on-failure --no-tests=error
 
-test-python: build
-	tools/python_env.sh
+test-python: environment build
 	$(PYTEST) tests
 
 test: test-release
@@ -55,7 +59,6 @@ test-long: test-release
 	tools/sanitize.sh tsan $(ROOMS)
 	tools/fuzz.sh replay
 	cmake --build --preset asan --target npumoe
-	tools/python_env.sh
 	NPUMOE=build/asan/npumoe $(PYTEST) tests/bad_input_test.py
 	$(MAKE) --no-print-directory test-python
 

@@ -178,7 +178,22 @@ TEST_F(OpenvinoDevice, ProgramsOutliveTheDevice) {
   Bound bound = Load(*device, ExpertGraph(GraphForm::kDenseChains, kSmall, {16}));
   device.reset();
   const auto request = bound.Submit(*other);  // of another device
-  EXPECT_EQ(request.status().code(), StatusCode::kInvalidInput);
+  EXPECT_EQ(request.status().code(), StatusCode::kDeviceLost);
+}
+
+TEST_F(OpenvinoDevice, MayBeOpenedAgainAndThenLoadsAgain) {
+  const auto device = OpenCpu(pool_);
+  const Graph graph = ExpertGraph(GraphForm::kDenseChains, kSmall, {16});
+  Bound before = Load(*device, graph);
+  const RequestId first = *before.Submit(*device);
+  ASSERT_TRUE(device->Wait(first, kLongMs).ok());
+  const Status opened = device->Reopen();
+  ASSERT_TRUE(opened.ok()) << opened.message();
+  EXPECT_EQ(before.Submit(*device).status().code(), StatusCode::kDeviceLost);
+  Bound after = Load(*device, graph);
+  const RequestId second = *after.Submit(*device);
+  EXPECT_GT(second, first);
+  EXPECT_TRUE(device->Wait(second, kLongMs).ok());
 }
 
 TEST_F(OpenvinoDevice, ReadsAndWritesMemoryOfTheCaller) {

@@ -10,9 +10,16 @@
 
 namespace npumoe::openvino {
 
-RequestQueue::RequestQueue(int64_t max_in_flight, int max_running)
-    : max_in_flight_(static_cast<size_t>(max_in_flight)), max_running_(max_running) {
+RequestQueue::RequestQueue(int64_t max_in_flight, int max_running, RequestId first_id)
+    : max_in_flight_(static_cast<size_t>(max_in_flight)),
+      max_running_(max_running),
+      next_id_(first_id) {
   NPUMOE_CHECK(max_in_flight > 0 && max_running > 0);
+}
+
+RequestId RequestQueue::next_id() {
+  const std::lock_guard lock(mutex_);
+  return next_id_;
 }
 
 Result<RequestId> RequestQueue::Submit(const void* owner, Start start) {

@@ -25,7 +25,8 @@ class RequestQueue {
  public:
   using Start = std::function<void(RequestId)>;
 
-  RequestQueue(int64_t max_in_flight, int max_running);
+  // Ids count from `first_id`.
+  RequestQueue(int64_t max_in_flight, int max_running, RequestId first_id = 1);
   RequestQueue(const RequestQueue&) = delete;
   RequestQueue& operator=(const RequestQueue&) = delete;
 
@@ -39,6 +40,8 @@ class RequestQueue {
   // Cancels the owner's requests that have not begun and blocks while one of its requests runs;
   // the answer of the former is kCancelled.
   void Forget(const void* owner);
+  // Above all ids so far.
+  RequestId next_id();
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -61,7 +64,7 @@ class RequestQueue {
   std::map<RequestId, Request> requests_;  // submitted and not collected
   std::deque<RequestId> pending_;          // not begun
   int running_ = 0;
-  RequestId next_id_ = 1;
+  RequestId next_id_;
   Clock::time_point last_end_;
 };
 

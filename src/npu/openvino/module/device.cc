@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <mutex>
 #include <set>
 #include <utility>
 
@@ -60,9 +61,10 @@ class OpenvinoDevice final : public Device {
   explicit OpenvinoDevice(std::shared_ptr<Core> core) : core_(std::move(core)) {}
 
   DeviceInfo info() const override {
-    const Settings& settings = core_->runtime->settings();
+    const std::shared_ptr<Core> core = Current();
+    const Settings& settings = core->runtime->settings();
     std::string description =
-        fmt::format("OpenVINO {} on {}", settings.target, core_->runtime->processor());
+        fmt::format("OpenVINO {} on {}", settings.target, core->runtime->processor());
     if (settings.target == "CPU") {
       description += fmt::format(", {} thread(s), fp32 inside", settings.threads);
     }
@@ -71,27 +73,47 @@ class OpenvinoDevice final : public Device {
             .version = LibraryVersion()};
   }
 
+  // Opens the library's side anew; programs of before keep the old one.
+  Status Reopen() override {
+    const std::shared_ptr<Core> lost = Current();
+    auto runtime = Runtime::Open(lost->runtime->settings());
+    if (!runtime.ok()) {
+      return Status(StatusCode::kDeviceLost, "still gone: " + runtime.status().message());
+    }
+    auto core = std::make_shared<Core>(*std::move(runtime), lost->queue.next_id());
+    const std::lock_guard lock(mutex_);
+    core_ = std::move(core);
+    return OkStatus();
+  }
+
   Status Supports(const std::filesystem::path& package, const std::string& function) override {
-    auto loaded = Read(package, function);
+    const std::shared_ptr<Core> core = Current();
+    auto loaded = Read(*core, package, function);
     if (!loaded.ok()) return loaded.status();
-    return Where(core_->runtime->Supports(loaded->model), package, function);
+    return Where(core->runtime->Supports(loaded->model), package, function);
   }
 
   Result<std::unique_ptr<Program>> Load(const std::filesystem::path& package,
                                         const std::string& function) override {
     const Clock::time_point begin = Clock::now();
-    NPUMOE_ASSIGN_OR_RETURN(const Loaded loaded, Read(package, function));
-    auto compiled = core_->runtime->Compile(loaded.model);
+    const std::shared_ptr<Core> core = Current();
+    NPUMOE_ASSIGN_OR_RETURN(const Loaded loaded, Read(*core, package, function));
+    auto compiled = core->runtime->Compile(loaded.model);
     if (!compiled.ok()) return Where(compiled.status(), package, function);
     const std::chrono::duration<double, std::milli> load_time = Clock::now() - begin;
     return std::unique_ptr<Program>(std::make_unique<CompiledProgram>(
-        core_, *loaded.graph, *std::move(compiled), load_time.count()));
+        core, *loaded.graph, *std::move(compiled), load_time.count()));
   }
 
   Result<RequestId> Submit(const LaunchRequest& request) override {
     auto* program = dynamic_cast<CompiledProgram*>(request.program);
-    if (program == nullptr || program->core() != core_) {
+    if (program == nullptr) {
       return InvalidInput("the request's program was not loaded by this device");
+    }
+    if (program->core() != Current()) {
+      return Status(StatusCode::kDeviceLost,
+                    "the request's program was loaded by another device, or before this one was "
+                    "opened again");
     }
     NPUMOE_ASSIGN_OR_RETURN(auto inputs, CheckBuffers(request.inputs, program->inputs(), "input"));
     NPUMOE_ASSIGN_OR_RETURN(auto outputs,
@@ -105,7 +127,7 @@ class OpenvinoDevice final : public Device {
   }
 
   Result<LaunchReport> Wait(RequestId request, double timeout_ms) override {
-    return core_->queue.Wait(request, timeout_ms);
+    return Current()->queue.Wait(request, timeout_ms);
   }
 
  private:
@@ -114,9 +136,10 @@ class OpenvinoDevice final : public Device {
     return status.WithContext(fmt::format("{}: function '{}'", package.string(), function));
   }
 
-  Result<Loaded> Read(const std::filesystem::path& path, const std::string& function) {
+  static Result<Loaded> Read(Core& core, const std::filesystem::path& path,
+                             const std::string& function) {
     Loaded loaded;
-    NPUMOE_ASSIGN_OR_RETURN(loaded.package, core_->packages.Get(path));
+    NPUMOE_ASSIGN_OR_RETURN(loaded.package, core.packages.Get(path));
     NPUMOE_ASSIGN_OR_RETURN(loaded.graph, loaded.package->Function(function));
     auto model = LowerGraph(*loaded.graph, loaded.package);
     if (!model.ok()) return Where(model.status(), path, function);
@@ -124,6 +147,12 @@ class OpenvinoDevice final : public Device {
     return loaded;
   }
 
+  std::shared_ptr<Core> Current() const {
+    const std::lock_guard lock(mutex_);
+    return core_;
+  }
+
+  mutable std::mutex mutex_;
   std::shared_ptr<Core> core_;
 };
 
@@ -133,7 +162,7 @@ Result<std::unique_ptr<Device>> MakeDeviceOf(const Settings& settings) {
   }
   NPUMOE_ASSIGN_OR_RETURN(std::unique_ptr<Runtime> runtime, Runtime::Open(settings));
   return std::unique_ptr<Device>(
-      std::make_unique<OpenvinoDevice>(std::make_shared<Core>(std::move(runtime))));
+      std::make_unique<OpenvinoDevice>(std::make_shared<Core>(std::move(runtime), 1)));
 }
 
 }  // namespace

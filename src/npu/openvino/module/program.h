@@ -18,9 +18,9 @@ namespace npumoe::openvino {
 
 // What a device and its programs share; lives as long as the last of them.
 struct Core {
-  explicit Core(std::unique_ptr<Runtime> r)
+  Core(std::unique_ptr<Runtime> r, RequestId first_id)
       : runtime(std::move(r)),
-        queue(runtime->settings().max_requests_in_flight, runtime->max_running()) {}
+        queue(runtime->settings().max_requests_in_flight, runtime->max_running(), first_id) {}
 
   const std::unique_ptr<Runtime> runtime;
   PackageCache packages;
