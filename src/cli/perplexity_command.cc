@@ -75,8 +75,9 @@ Status PrintPerplexity(const Options& options, Engine& engine, std::span<const i
                                               {"scored_tokens", result.scored_tokens}}
                            .dump(2));
   } else {
-    fmt::print("PPL = {:.4f} +/- {:.5f} ({} windows of {} tokens, {} scored)\n", result.perplexity,
-               result.uncertainty, result.windows, options.window_tokens, result.scored_tokens);
+    fmt::print("PPL = {:.4f} +/- {:.5f} ({} window{} of {} tokens, {} scored)\n", result.perplexity,
+               result.uncertainty, result.windows, result.windows == 1 ? "" : "s",
+               options.window_tokens, result.scored_tokens);
   }
   return OkStatus();
 }

@@ -52,16 +52,21 @@ std::vector<std::string> LongOptions(const CLI::App& command) {
   return names;
 }
 
-// Of the arguments that no option took, those that look like one.
-std::string Suggestions(const CLI::App& command) {
+// About the arguments that nothing took: first those that look like options, for a value behind a
+// mistyped one is left over, too.
+std::string AboutExtras(const CLI::App& command) {
   std::string text;
   const std::vector<std::string> known = LongOptions(command);
   for (const std::string& argument : command.remaining()) {
-    if (!argument.starts_with("--")) continue;
+    if (argument.size() < 2 || argument.front() != '-') continue;
     const std::string name = argument.substr(0, argument.find('='));
-    if (const std::string near = NearestWord(name, known); !near.empty()) {
-      text += fmt::format("npumoe: instead of {}, did you mean {}?\n", name, near);
-    }
+    const std::string near = NearestWord(name, known);
+    text += fmt::format("npumoe: error: there is no option {}{}\n", name,
+                        near.empty() ? "" : fmt::format("; did you mean {}?", near));
+  }
+  if (!text.empty()) return text;
+  for (const std::string& argument : command.remaining()) {
+    text += fmt::format("npumoe: error: '{}' is one argument too many\n", argument);
   }
   return text;
 }
@@ -85,10 +90,11 @@ std::string NearestWord(std::string_view word, const std::vector<std::string>& c
 
 std::string UsageMessage(const CLI::App& app, const CLI::ParseError& error) {
   const CLI::App& command = Selected(app);
-  const bool is_unknown = dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr;
-  const std::string name = command.get_name();
-  return fmt::format("npumoe: error: {}\n{}npumoe{} --help shows what is allowed\n", error.what(),
-                     is_unknown ? Suggestions(command) : "", name.empty() ? "" : " " + name);
+  const bool is_extra = dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr;
+  return fmt::format(
+      "{}npumoe{} --help shows what is allowed\n",
+      is_extra ? AboutExtras(command) : fmt::format("npumoe: error: {}\n", error.what()),
+      &command == &app ? "" : " " + command.get_name());
 }
 
 }  // namespace npumoe::cli

@@ -125,20 +125,27 @@ void ClampSpan(float limit, float* inout, size_t size) {
 }
 
 // The exponent of infinity and NaN is all ones: no magnitude, read as an integer, is larger than
-// that of a finite number.
+// that of a finite number. Four vectors at once, so that memory is the limit.
 bool FiniteSpan(const float* values, size_t size) {
   const D d;
   const hn::RebindToSigned<D> bits;
   using Bits = hn::Vec<decltype(bits)>;
   constexpr int32_t kInfinity = 0x7f800000;
   const size_t lanes = hn::Lanes(d);
-  const Bits magnitude = hn::Set(bits, 0x7fffffff);
-  Bits largest = hn::Zero(bits);
+  const Bits mask = hn::Set(bits, 0x7fffffff);
+  const auto magnitude = [&](size_t at) {
+    return hn::And(hn::BitCast(bits, hn::LoadU(d, values + at)), mask);
+  };
+  Bits a = hn::Zero(bits), b = a, c = a, e = a;
   size_t i = 0;
-  for (; i + lanes <= size; i += lanes) {
-    const Bits value = hn::BitCast(bits, hn::LoadU(d, values + i));
-    largest = hn::Max(largest, hn::And(value, magnitude));
+  for (; i + 4 * lanes <= size; i += 4 * lanes) {
+    a = hn::Max(a, magnitude(i));
+    b = hn::Max(b, magnitude(i + lanes));
+    c = hn::Max(c, magnitude(i + 2 * lanes));
+    e = hn::Max(e, magnitude(i + 3 * lanes));
   }
+  for (; i + lanes <= size; i += lanes) a = hn::Max(a, magnitude(i));
+  const Bits largest = hn::Max(hn::Max(a, b), hn::Max(c, e));
   bool finite = hn::AllTrue(bits, hn::Lt(largest, hn::Set(bits, kInfinity)));
   for (; i < size; ++i) finite &= std::isfinite(values[i]);
   return finite;
