@@ -84,7 +84,8 @@ VerifiedFunctions ReadVerified(const fs::path& entry, const HostFacts& host) {
 
 Status AddVerified(const fs::path& entry, const HostFacts& host, const std::string& function,
                    const Placement& placement) {
-  VerifiedFunctions functions = ReadVerified(entry, host);
+  const auto known = ParseRecord(entry / kRecordName, host);  // warned of by its reader
+  VerifiedFunctions functions = known.ok() ? *known : VerifiedFunctions();
   functions[function] = placement;
   nlohmann::ordered_json list = nlohmann::ordered_json::object();
   for (const auto& [name, placed] : functions) list[name] = ToJson(placed);

@@ -27,6 +27,11 @@ class FakeClock final : public Clock {
 class CoremlTest : public ::testing::Test {
  protected:
   CoremlTest() { options_.cache_dir = folder_ / "cache"; }
+  // The last answer may have been given, but not returned from.
+  ~CoremlTest() override {
+    bridge_->Release();
+    bridge_->WaitUntilIdle();
+  }
 
   std::unique_ptr<Device> MakeDevice() {
     auto device = MakeCoremlDevice(profile_, options_,
