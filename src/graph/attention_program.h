@@ -3,10 +3,12 @@
 // are read-only inputs, those of the chunk are outputs, which the host appends.
 //
 // Layout [1, channels, 1, tokens]; one head at a time, products written so that the channel axis
-// is contracted; softmax over the keys with an additive mask. All values fp16.
+// is contracted; softmax over the keys with an additive mask. All values fp16. Queries and keys
+// are projected, normed, clipped and rotated, in this order; queries are scaled before the product.
 //
 //   inputs   x        [1, hidden, 1, C]        normed hidden rows
-//            cos, sin [1, rotary_dim, 1, C]    rotary tables of the chunk's positions
+//            cos, sin [1, rotary_dim, 1, C]    rotary tables of the chunk's positions, both halves;
+//                                              absent when nothing rotates
 //            mask     [1, L + C, 1, C]         0, or kMaskedOut where the query may not look
 //            keys     [1, kv_heads * head_dim, 1, L]    rotary applied; absent when L = 0
 //            values   [1, kv_heads * value_dim, 1, L]   absent when L = 0
@@ -37,10 +39,11 @@ struct AttentionProgramShape {
   int64_t hidden = 0;
   int num_heads = 0;
   int num_kv_heads = 0;
-  int64_t head_dim = 0;    // of queries and keys
-  int64_t value_dim = 0;   // of values
-  int64_t rotary_dim = 0;  // the first so many channels of a head rotate (halves, not pairs)
-  float scale = 0;         // of the logits
+  int64_t head_dim = 0;   // of queries and keys
+  int64_t value_dim = 0;  // of values
+  int64_t rotary_dim =
+      0;            // the first so many channels of a head rotate (halves, not pairs); 0: none
+  float scale = 0;  // of the logits
   HeadNorm head_norm = HeadNorm::kNone;
   float norm_epsilon = 0;
   float clip_qkv = 0;  // 0: none
