@@ -15,7 +15,7 @@ step() {
 }
 
 step "1. Calibrate: which experts are popular, on a sample text" \
-  $npumoe calibrate $model --data $model/calibration_sample.txt --max-tokens 32768 \
+  $npumoe calibrate $model --data $model/calibration_sample.txt --max-tokens 32768 --force \
   -o "$work/demo.calib.json"
 
 step "2. Plan for an M2 Max, without constraints" \
