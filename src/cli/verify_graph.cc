@@ -208,9 +208,10 @@ Status ListValidatorRules(bool json) {
               std::vector<Align>(6, Align::kLeft));
   for (const Rule& rule : ValidatorRules()) {
     const std::vector<std::string> names = ChipsOf(rule, chips);
-    table.AddRow({rule.id, Name(rule.severity), Name(rule.by),
-                  names.size() == chips.size() ? "all" : fmt::format("{}", fmt::join(names, " ")),
-                  rule.demand, rule.source});
+    std::string holds_for = names.empty() ? "none" : fmt::format("{}", fmt::join(names, " "));
+    if (names.size() == chips.size()) holds_for = "all";
+    table.AddRow(
+        {rule.id, Name(rule.severity), Name(rule.by), holds_for, rule.demand, rule.source});
   }
   fmt::print(
       "{}\nSources are sections of docs/design/ane-facts.md; reasons, remedies and values "

@@ -78,7 +78,7 @@ constexpr Rule kRules[] = {
     {"state-in-graph", kError, CheckedBy::kGraph, "the graph keeps no state",
      "writing state in the graph was refused or fell to the CPU, and one state must not be used by "
      "two predictions at once",
-     "8: guide (R), mobius, FluidAudio (M), Apple docs (D)",
+     "8: guide (R), mobius, FluidAudio (M), the maker (D)",
      "keep the cache on the host: history as input, new keys and values as outputs",
      "limits.graph.refuses_state", FindState},
     {"run-time-slice", kError, CheckedBy::kGraph, "bounds of slices are constants",
@@ -203,7 +203,7 @@ constexpr Rule kRules[] = {
     {"system-too-old", kError, CheckedBy::kGraph, "system_version has what the package uses",
      "several functions, compressed weights by block or table, fused attention and state need "
      "version 15 of the system, quantised activations 14, fp16 inputs 13",
-     "1: ct, Apple docs (D)", "update the system, or write fp16 weights and one function a package",
+     "1: ct, the maker (D)", "update the system, or write fp16 weights and one function a package",
      "limits.graph.system_version", FindOldSystem},
 
     // What a plan or the run time keeps.
