@@ -79,7 +79,8 @@ CALIBRATION_IDS = 24  # so few different ones that the long prompt's popular exp
 
 @pytest.fixture(scope="module", params=GOLDEN_NAMES)
 def golden_report(request, npumoe, golden_folder, tmp_path_factory):
-    """(config, report of `perplexity --kl-against cpu`) of one golden, calibrated on random ids."""
+    """(name, config, report of `perplexity --kl-against cpu`) of one golden, calibrated on random
+    ids."""
     model = golden_folder(request.param)
     folder = tmp_path_factory.mktemp(request.param)
     config = json.loads((model / "config.json").read_text())
@@ -96,24 +97,29 @@ def golden_report(request, npumoe, golden_folder, tmp_path_factory):
     report = npumoe("perplexity", model, "--ids-file", folder / "long.ids", "-c", GOLDEN_TOKENS,
                     "--plan", plan, "--kl-against", "cpu", "--calibration", calibration, "--cache",
                     folder / "cache", "--require-npu", "--json")
-    return config, json.loads(report)
+    return request.param, config, json.loads(report)
+
+
+# Held to the bound over the tokens that are routed alike only: seven decisions that fp16 tips are
+# worth a mean KL of 2e-3, for SparseMixer decides between weights of 1 and 1/2. Measured, with what
+# was tried against it, in docs/design/sparse-mixer.md.
+TIPPED_BY_FP16 = {"phi-tiny-moe"}
 
 
 def test_every_family_answers_as_on_the_cpu(golden_report):
     """A token whose routing fp16 tips is another computation. Random weights make many decisions
-    close, and SparseMixer's masks decide between weights of 1 and 1/2: seven such tokens of
-    phi-tiny-moe alone are worth a mean KL of 2e-3, so for Phi the others are judged."""
-    config, report = golden_report
+    close."""
+    golden, _, report = golden_report
     assert report["rows"] == GOLDEN_TOKENS
     assert report["mean_kl_same_routing"] < 1e-3
-    if config["model_type"] != "phimoe":
+    if golden not in TIPPED_BY_FP16:
         assert report["mean_kl"] < 1e-3
     if report["router_decisions_that_differ"] == 0:
         assert report["max_logit_error"] < 5e-3  # about ten roundings of 2^-11
 
 
 def test_every_family_loses_nothing_to_the_npu(golden_report):
-    _, report = golden_report
+    *_, report = golden_report
     executed = report["executed"]
     assert executed["dropped_rows"] == 0
     assert executed == report["recounted"]
@@ -122,7 +128,7 @@ def test_every_family_loses_nothing_to_the_npu(golden_report):
 
 
 def test_router_decisions_that_fp16_flips_are_counted(golden_report):
-    config, report = golden_report
+    _, config, report = golden_report
     dense = config.get("first_k_dense_replace", 0) + len(config.get("mlp_only_layers", []))
     moe_layers = config["num_hidden_layers"] - dense
     assert report["router_decisions"] == GOLDEN_TOKENS * moe_layers
