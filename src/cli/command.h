@@ -30,6 +30,7 @@ void AddPerplexityCommand(CLI::App& app, CommandBody& selected);
 void AddDumpCommand(CLI::App& app, CommandBody& selected);
 void AddDoctorCommand(CLI::App& app, CommandBody& selected);
 void AddBenchCommand(CLI::App& app, CommandBody& selected);
+void AddNpuWorkerCommand(CLI::App& app, CommandBody& selected);
 void AddVersionCommand(CLI::App& app, CommandBody& selected);
 
 }  // namespace npumoe::cli

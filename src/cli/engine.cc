@@ -11,6 +11,7 @@
 #include "cli/devices.h"
 #include "cli/progress.h"
 #include "cli/wrong_file.h"
+#include "npu/worker/worker_device.h"
 
 namespace npumoe::cli {
 namespace {
@@ -21,6 +22,10 @@ std::filesystem::path ProgramFolder() {
   std::error_code error;
   const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
   return error ? std::filesystem::current_path(error) : program.parent_path();
+}
+
+int Workers(const EngineOptions& options, const ChipProfile& profile) {
+  return options.npu_workers >= 0 ? options.npu_workers : static_cast<int>(profile.limits.workers);
 }
 
 Status CompileAndLoad(const EngineOptions& options, Engine& engine) {
@@ -40,6 +45,8 @@ Status CompileAndLoad(const EngineOptions& options, Engine& engine) {
   executor.allow_lossy = options.allow_lossy ? AllowLossy::kYes : AllowLossy::kNo;
   executor.chunks_in_flight = options.chunks_in_flight;
   executor.timeout_ms = options.launch_timeout_ms;
+  // A worker that hangs is restarted at the launch's limit and the launch repeated, three times.
+  if (Workers(options, *engine.profile) > 0) executor.timeout_ms *= 4;
   if (options.no_npu_verification) executor.verification = Verification::kOff;
   NPUMOE_ASSIGN_OR_RETURN(
       engine.npu, NpuExecutor::Create(*engine.plan, *engine.profile, engine.model, *engine.device,
@@ -58,6 +65,8 @@ Status OpenPlannedDevice(const EngineOptions& options, Engine& engine) {
   device.cache_dir =
       options.cache.empty() ? DefaultCacheFolder() : std::filesystem::path(options.cache);
   device.faults = options.npu_faults;
+  device.workers = Workers(options, *engine.profile);
+  device.launch_deadline_ms = options.launch_timeout_ms;
   NPUMOE_ASSIGN_OR_RETURN(engine.device,
                           MakeDevice(DeviceOf(options), *engine.profile, *engine.pool, device));
   return CompileAndLoad(options, engine);
@@ -116,6 +125,12 @@ void AddDeviceOptions(CLI::App& command, EngineOptions& options) {
       .add_option("--launch-timeout-ms", options.launch_timeout_ms,
                   "Longest wait for one launch before its rows go to the CPU")
       ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command
+      .add_option("--npu-workers", options.npu_workers,
+                  "Processes that hold the programs, so that a crash or hang costs a restart "
+                  "(0: this one; -1: as the chip profile says)")
+      ->check(CLI::Range(-1, kMaxWorkers))
       ->capture_default_str();
 }
 

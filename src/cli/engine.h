@@ -33,10 +33,11 @@ struct EngineOptions {
   std::string overflow;  // "spill" | "drop"; empty: as the plan says
   bool allow_lossy = false;
   bool no_npu_verification = false;
-  std::string npu_faults;
+  std::string npu_faults;    // a script of npu/emulator/fault_script.h
   bool require_npu = false;  // a degradation makes the exit code nonzero
   int chunks_in_flight = 2;
   double launch_timeout_ms = 10000;
+  int npu_workers = -1;  // processes that hold the programs; -1: as the chip profile says
 };
 
 // The device that a plan's programs run on.

@@ -61,6 +61,7 @@ bool KnowsCommand(const CLI::App& app, const std::string& word) {
   std::vector<std::string> names;
   for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
     if (command->get_name() == word) return true;
+    if (command->get_group().empty()) continue;  // hidden
     known += " " + command->get_name();
     names.push_back(command->get_name());
   }
@@ -100,6 +101,7 @@ int Main(int argc, char** argv) {
   AddDumpCommand(app, selected);
   AddDoctorCommand(app, selected);
   AddBenchCommand(app, selected);
+  AddNpuWorkerCommand(app, selected);
   AddVersionCommand(app, selected);
   TakeLastValues(app);
   NameEnvironmentVariables(app);

@@ -35,7 +35,7 @@ WorkerFleet::WorkerFleet(const ChipProfile& profile, const WorkerDeviceOptions& 
       configure_(MakeConfigure(profile, options)),
       program_(options.program.empty() ? ThisProgram() : options.program),
       faults_(std::move(faults)),
-      failed_starts_(static_cast<size_t>(options.workers), 0) {
+      useless_lives_(static_cast<size_t>(options.workers), 0) {
   for (int i = 0; i < options.workers; ++i) links_.emplace_back(i);
 }
 
@@ -239,7 +239,7 @@ Status WorkerFleet::Reopen() {
   start_error_ = OkStatus();
   for (WorkerLink& link : links_) {
     if (link.state() != WorkerLink::State::kBroken) continue;
-    failed_starts_[static_cast<size_t>(link.index())] = 0;
+    useless_lives_[static_cast<size_t>(link.index())] = 0;
     link.Stop();
   }
   Wake();  // the supervisor starts what is stopped

@@ -110,7 +110,7 @@ class WorkerFleet {
   // Ends and restarts (worker_recovery.cc).
   void StartLink(WorkerLink& link);
   void EndLink(WorkerLink& link, const Cause& cause);
-  void CountFailedStart(WorkerLink& link, const Cause& cause, const ProcessEnd& end,
+  void CountUselessLife(WorkerLink& link, const Cause& cause, const ProcessEnd& end,
                         const std::string& reason);
   void Blame(const Operation& oldest, const Cause& cause, const ProcessEnd& end);
   void ReturnWork(const WorkerLink::Stopped& stopped);
@@ -130,7 +130,7 @@ class WorkerFleet {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<WorkerLink> links_;
-  std::vector<int> failed_starts_;  // of each link, in a row
+  std::vector<int> useless_lives_;  // of each link, in a row: ended without an answer or a question
   std::map<int64_t, Hosted> programs_;
   std::map<RequestId, Request> requests_;  // submitted and not collected
   std::map<int64_t, Query> queries_;

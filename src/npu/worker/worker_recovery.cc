@@ -14,6 +14,8 @@ constexpr int kMaxFailuresInARow = 3;
 // SIGKILL comes from a person or from a system that is short of memory, and says less about the
 // program; chosen.
 constexpr int kMaxKillsInARow = 10;
+// Of workers that had nothing to do yet: somebody kills faster than they start. Seconds; chosen.
+constexpr int kMaxUselessKills = 1000;
 constexpr int64_t kMaxLogLines = 200;  // of all workers, passed on
 constexpr int64_t kMaxWarnings = 3;    // of one reason; the placement report counts them all
 
@@ -61,17 +63,18 @@ void WorkerFleet::EndLink(WorkerLink& link, const Cause& cause) {
   std::erase_if(programs_, [&](const auto& entry) {
     return entry.second.worker == link.index() && entry.second.abandoned;
   });
-  if (was_starting) CountFailedStart(link, cause, stopped.end, reason);
+  if (stopped.unanswered.empty()) CountUselessLife(link, cause, stopped.end, reason);
   changed_.notify_all();
 }
 
-void WorkerFleet::CountFailedStart(WorkerLink& link, const Cause& cause, const ProcessEnd& end,
+// Nothing that it was asked is to blame: the program that runs as a worker is.
+void WorkerFleet::CountUselessLife(WorkerLink& link, const Cause& cause, const ProcessEnd& end,
                                    const std::string& reason) {
   const bool from_outside = cause.kind == Cause::Kind::kEnded && end.killed_from_outside;
-  int& failures = failed_starts_[static_cast<size_t>(link.index())];
-  if (++failures < (from_outside ? kMaxKillsInARow : kMaxFailuresInARow)) return;
+  int& failures = useless_lives_[static_cast<size_t>(link.index())];
+  if (++failures < (from_outside ? kMaxUselessKills : kMaxFailuresInARow)) return;
   const Status failure = Unsupported(fmt::format(
-      "{} does not start as a worker: {} {} times in a row", program_.string(), reason, failures));
+      "{} does not work as a worker: {} {} times in a row", program_.string(), reason, failures));
   if (start_error_.ok()) start_error_ = failure;
   BreakLink(link, failure.message());
 }

@@ -101,7 +101,6 @@ Status WorkerFleet::HandleFrame(WorkerLink& link, const Frame& frame) {
     BreakLink(link, info.status.message());
     return OkStatus();
   }
-  failed_starts_[static_cast<size_t>(link.index())] = 0;
   opened_ = std::move(info);
   changed_.notify_all();
   return OkStatus();
@@ -111,6 +110,7 @@ Status WorkerFleet::HandleFrame(WorkerLink& link, const Frame& frame) {
 Status WorkerFleet::HandleAnswer(WorkerLink& link, const Frame& frame) {
   if (!link.asked()) return OutOfTurn();
   const Operation oldest = link.oldest();
+  useless_lives_[static_cast<size_t>(link.index())] = 0;
   if (frame.type == MessageType::kLoaded) {
     NPUMOE_ASSIGN_OR_RETURN(auto loaded, Decode<Loaded>(frame.payload));
     if (oldest.kind != Operation::Kind::kLoad || loaded.program != oldest.id) return OutOfTurn();
