@@ -88,6 +88,47 @@ TEST(WeightBlob, KeepsEqualBytesOfDifferentTypesApart) {
   EXPECT_NE(*writer->Add(DType::kF16, Bytes(8, 1)), *writer->Add(DType::kF32, Bytes(8, 1)));
 }
 
+// Five elements of 6 bits fill 30 of 32 bits.
+TEST(WeightBlob, SaysHowManyBitsOfTheLastByteAreUnused) {
+  const ScratchFolder folder;
+  Result<WeightBlobWriter> writer = WeightBlobWriter::Create(folder / "weight.bin");
+  ASSERT_TRUE(writer.ok());
+  const TensorSpec spec{"indices", DType::kU6, Shape{5}};
+  const WeightData data{{}, [](std::span<std::byte> bytes) {
+                          std::fill(bytes.begin(), bytes.end(), std::byte{3});
+                          return OkStatus();
+                        }};
+  const Result<uint64_t> offset = writer->Add(spec, data);
+  ASSERT_TRUE(offset.ok() && writer->Finish().ok());
+  const std::string file = testing::ReadBytes(folder / "weight.bin");
+  EXPECT_EQ(file[64 + 4], 13);  // uint6
+  EXPECT_EQ(file[64 + 8], 4);   // bytes
+  EXPECT_EQ(file[64 + 24], 2);  // unused bits
+  const Result<WeightBlobFile> read = WeightBlobFile::Open(folder / "weight.bin");
+  ASSERT_TRUE(read.ok());
+  EXPECT_TRUE(read->View(*offset, spec).ok());
+  EXPECT_FALSE(read->View(*offset, {"indices", DType::kU6, Shape{4}}).ok());
+  EXPECT_FALSE(read->View(*offset, {"indices", DType::kU4, Shape{8}}).ok());
+}
+
+TEST(WeightBlob, AsksOneOfSeveralWeightsOfOneIdentity) {
+  const ScratchFolder folder;
+  Result<WeightBlobWriter> writer = WeightBlobWriter::Create(folder / "weight.bin");
+  ASSERT_TRUE(writer.ok());
+  int calls = 0;
+  const WeightData data{{},
+                        [&calls](std::span<std::byte>) {
+                          ++calls;
+                          return OkStatus();
+                        },
+                        "matrix 1"};
+  const TensorSpec spec{"w", DType::kF16, Shape{5}};
+  const Result<uint64_t> first = writer->Add(spec, data);
+  const Result<uint64_t> again = writer->Add(spec, data);
+  EXPECT_EQ(*first, *again);
+  EXPECT_EQ(calls, 1);
+}
+
 TEST(WeightBlob, RefusesAnotherType) {
   const TwoBlobs blobs;
   const Result<WeightBlobFile> file = WeightBlobFile::Open(blobs.path);

@@ -14,7 +14,7 @@ class Fp16Histogram {
  public:
   Fp16Histogram() : counts_(65536) {}
   // `bits` are those of a finite number.
-  void Add(uint16_t bits) { ++counts_[bits]; }
+  void Add(uint16_t bits, uint64_t count = 1) { counts_[bits] += count; }
   std::span<const uint64_t> counts() const { return counts_; }
 
  private:
