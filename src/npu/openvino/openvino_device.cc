@@ -80,7 +80,7 @@ Result<std::unique_ptr<Device>> MakeOpenvinoDevice(const std::string& target,
   NPUMOE_ASSIGN_OR_RETURN(const auto core, NumberOf("NPUMOE_OPENVINO_CORE", 0));
   Settings settings;
   NPUMOE_ASSIGN_OR_RETURN(settings.target, ChooseTarget(**module, target));
-  settings.cache_dir = options.cache_dir;
+  if (!options.cache_dir.empty()) settings.cache_dir = options.cache_dir / "openvino";
   settings.threads = threads.value_or(pool.threads());
   settings.core = core.value_or(-1);
   settings.max_requests_in_flight = std::max<int64_t>(1, profile.limits.max_requests_in_flight);

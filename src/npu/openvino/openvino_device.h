@@ -24,9 +24,9 @@ namespace npumoe {
 // "openvino:CPU". Where the library is missing: "openvino" with what to do.
 std::vector<DeviceListing> OpenvinoListings();
 
-// `target` as after the colon; empty: NPU, else GPU, else CPU. A compiled program stays in
-// `options.cache_dir`. Limits of `profile`: requests in flight. kUnsupported where library or
-// target are missing, kUsage for a target that is none.
+// `target` as after the colon; empty: NPU, else GPU, else CPU. Compiled programs stay in
+// `options.cache_dir`/openvino. Limits of `profile`: requests in flight. kUnsupported where library
+// or target are missing, kUsage for a target that is none.
 Result<std::unique_ptr<Device>> MakeOpenvinoDevice(const std::string& target,
                                                    const ChipProfile& profile, ThreadPool& pool,
                                                    const DeviceOptions& options);
