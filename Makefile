@@ -10,7 +10,7 @@ ROOMS = $(foreach dir,$(wildcard src/*),$(if $(shell find $(dir) -name '*_test.c
 
 PYTEST := .venv/bin/python -m pytest -q
 
-.PHONY: help setup build environment demo test test-long test-peer test-release test-python bench fuzz format lint clean
+.PHONY: help setup build environment demo test test-long test-peer check-peer test-release test-python bench fuzz format lint clean
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # the programs that they call run in parallel themselves
 
@@ -63,11 +63,13 @@ test-long: test-release
 	$(MAKE) --no-print-directory test-python
 
 # With CI=true missing data is a failure: who asks for this comparison wants it made.
-test-peer: build
-	@test -x "$(NPUMOE_PEER)" || { echo "make test-peer needs NPUMOE_PEER=path of llama-perplexity;" \
-	  "CONTRIBUTING.md says how to get one" >&2; exit 2; }
+test-peer: check-peer build
 	tools/python_env.sh
 	CI=true NPUMOE_PEER='$(abspath $(NPUMOE_PEER))' $(PYTEST) tests/quantized_model_test.py -k peer
+
+check-peer:
+	@test -x "$(NPUMOE_PEER)" || { echo "make test-peer needs NPUMOE_PEER=path of llama-perplexity;" \
+	  "CONTRIBUTING.md says how to get one" >&2; exit 2; }
 
 bench: setup
 	cmake --preset release > /dev/null
