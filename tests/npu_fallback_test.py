@@ -54,7 +54,7 @@ def check(question, undisturbed, script, name):
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["text"] == undisturbed
-    assert name in [d["what"] for d in degradations(report)]
+    assert any(d["what"].endswith(name) for d in degradations(report))
     assert report["dispatch"]["dropped_rows"] == 0
     assert "degradation" in done.stderr
     assert question("--npu-faults", script, "--require-npu").returncode != 0
@@ -73,8 +73,9 @@ def test_a_launch_that_fails_is_computed_again(question, undisturbed, fault, whe
 
 @pytest.mark.parametrize("when", WHEN)
 def test_wrong_numbers_are_noticed(question, undisturbed, when):
-    name = "first check" if when == "first" else "spot check"
-    check(question, undisturbed, f"wrong @ {WHEN[when]}", name)
+    """By the check of a program's first launch or of a later one: the order of launches of two
+    chunks depends on how long CPU work takes."""
+    check(question, undisturbed, f"wrong @ {WHEN[when]}", "check")
 
 
 def test_a_program_that_is_wrong_from_the_start_is_not_used(question, undisturbed):
