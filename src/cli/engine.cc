@@ -67,6 +67,7 @@ Status OpenPlannedDevice(const EngineOptions& options, Engine& engine) {
   device.faults = options.npu_faults;
   device.workers = Workers(options, *engine.profile);
   device.launch_deadline_ms = options.launch_timeout_ms;
+  device.load_timeout_ms = options.load_timeout_ms;
   NPUMOE_ASSIGN_OR_RETURN(engine.device,
                           MakeDevice(DeviceOf(options), *engine.profile, *engine.pool, device));
   return CompileAndLoad(options, engine);
@@ -124,6 +125,11 @@ void AddDeviceOptions(CLI::App& command, EngineOptions& options) {
   command
       .add_option("--launch-timeout-ms", options.launch_timeout_ms,
                   "Longest wait for one launch before its rows go to the CPU")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command
+      .add_option("--load-timeout-ms", options.load_timeout_ms,
+                  "Longest wait for the device to load (and compile) one program")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command

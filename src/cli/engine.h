@@ -37,6 +37,7 @@ struct EngineOptions {
   bool require_npu = false;  // a degradation makes the exit code nonzero
   int chunks_in_flight = 2;
   double launch_timeout_ms = 10000;
+  double load_timeout_ms = 600000;  // a device's compiler may take minutes
   int npu_workers = -1;  // processes that hold the programs; -1: as the chip profile says
 };
 
