@@ -14,9 +14,10 @@ std::vector<DeviceListing> AllDevices() {
 }
 
 std::string DeviceTable() {
-  Table table({"device", "available", "note"}, {Align::kLeft, Align::kLeft, Align::kLeft});
+  Table table({"device", "available", "version", "note"},
+              {Align::kLeft, Align::kLeft, Align::kLeft, Align::kLeft});
   for (const DeviceListing& device : AllDevices()) {
-    table.AddRow({device.name, device.available ? "yes" : "no", device.note});
+    table.AddRow({device.name, device.available ? "yes" : "no", device.version, device.note});
   }
   std::string text = table.ToString();
   text.pop_back();

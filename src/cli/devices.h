@@ -14,7 +14,7 @@ inline constexpr const char* kCpuDevice = "cpu";
 
 // The CPU first.
 std::vector<DeviceListing> AllDevices();
-// A table of name, availability and note; no line feed at the end.
+// A table of name, availability, version and note; no line feed at the end.
 std::string DeviceTable();
 // A usage error that lists all devices where `name` is none of them.
 Status CheckDeviceName(const std::string& option, const std::string& name);

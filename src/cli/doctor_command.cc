@@ -1,6 +1,5 @@
 // npumoe doctor: what this machine offers: processors, memory, devices, chip profiles, cache.
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
@@ -8,20 +7,19 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "base/mapped_file.h"
 #include "base/thread_pool.h"
 #include "cli/command.h"
 #include "cli/devices.h"
+#include "cli/doctor_report.h"
 #include "cli/engine.h"
+#include "cli/machine.h"
 #include "cli/table.h"
 #include "cli/version.h"
 #include "kernels/targets.h"
 
 namespace npumoe::cli {
 namespace {
-
-double MemoryBytes() {
-  return static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
-}
 
 struct CacheUse {
   int64_t packages = 0;
@@ -46,13 +44,15 @@ CacheUse MeasureCache(const std::filesystem::path& cache) {
 void PrintJson(int threads, const CacheUse& cache) {
   nlohmann::ordered_json devices = nlohmann::ordered_json::array();
   for (const DeviceListing& device : AllDevices()) {
-    devices.push_back(
-        {{"name", device.name}, {"available", device.available}, {"note", device.note}});
+    devices.push_back({{"name", device.name},
+                       {"available", device.available},
+                       {"version", device.version},
+                       {"note", device.note}});
   }
   fmt::print("{}\n", nlohmann::ordered_json{{"version", kVersion},
                                             {"threads", threads},
                                             {"simd", KernelTargetName()},
-                                            {"memory_bytes", MemoryBytes()},
+                                            {"memory_bytes", DescribeMachine().memory_bytes},
                                             {"devices", devices},
                                             {"chips", ListChipProfiles(ChipFolders())},
                                             {"cache", DefaultCacheFolder().string()},
@@ -70,7 +70,7 @@ Status RunDoctor(bool json) {
   }
   fmt::print("npumoe {} ({}, {})\n", kVersion, kCompiler, kBuildType);
   fmt::print("processors  {} threads, kernels for {}\n", threads, KernelTargetName());
-  fmt::print("memory      {}\n", FormatBytes(MemoryBytes()));
+  fmt::print("memory      {}\n", FormatBytes(DescribeMachine().memory_bytes));
   fmt::print("cache       {}: {} packages, {}\n", DefaultCacheFolder().string(), cache.packages,
              FormatBytes(cache.bytes));
   std::string chips;
@@ -80,14 +80,40 @@ Status RunDoctor(bool json) {
   return OkStatus();
 }
 
+struct DoctorOptions {
+  bool json = false;
+  bool report = false;
+  std::string output;
+};
+
+Status WriteReport(const DoctorOptions& options) {
+  const nlohmann::ordered_json report = MakeDoctorReport();
+  const std::string text = options.json ? report.dump(2) + "\n" : DoctorReportText(report);
+  if (!options.output.empty()) return WriteFileAtomically(options.output, text);
+  fmt::print("{}", text);
+  return OkStatus();
+}
+
+Status Run(const DoctorOptions& options) {
+  if (options.report) return WriteReport(options);
+  if (options.output.empty()) return RunDoctor(options.json);
+  return UsageError("-o takes a report: add --report");
+}
+
 }  // namespace
 
 void AddDoctorCommand(CLI::App& app, CommandBody& selected) {
   CLI::App* command = app.add_subcommand("doctor", "Show what this machine offers");
-  auto json = std::make_shared<bool>(false);
-  command->add_flag("--json", *json, "Machine-readable output");
-  command->footer("Example:\n  npumoe doctor");
-  command->callback([json, &selected] { selected = [json] { return RunDoctor(*json); }; });
+  auto options = std::make_shared<DoctorOptions>();
+  command->add_flag("--json", options->json, "Machine-readable output");
+  command->add_flag("--report", options->report,
+                    "What a maintainer needs to know of this machine, with a self-test of every "
+                    "device; no names, no paths of your home folder");
+  command->add_option("-o,--out", options->output, "File for the report (default: printed)");
+  command->footer(
+      "Examples:\n  npumoe doctor\n  npumoe doctor --report -o report.txt    to send with an "
+      "issue");
+  command->callback([options, &selected] { selected = [options] { return Run(*options); }; });
 }
 
 }  // namespace npumoe::cli

@@ -26,10 +26,10 @@ constexpr int kExitSignal = 128;  // plus the signal's number, as shells report 
 // a variable left over in the environment must not compete with it. README.md lists these.
 bool IsSetting(const std::string& name) {
   static const std::set<std::string> not_settings = {
-      "help",           "model",    "prompt", "file",      "ids-file", "data",     "text",
-      "jsonl",          "path",     "out",    "merge",     "package",  "function", "inputs",
-      "calibration",    "frontier", "replay", "json",      "plan",     "explain",  "routing",
-      "replay-routing", "type",     "force",  "requantize"};
+      "help",           "model",    "prompt", "file",       "ids-file", "data",     "text",
+      "jsonl",          "path",     "out",    "merge",      "package",  "function", "inputs",
+      "calibration",    "frontier", "replay", "json",       "plan",     "explain",  "routing",
+      "replay-routing", "type",     "force",  "requantize", "report"};
   return not_settings.count(name) == 0;
 }
 

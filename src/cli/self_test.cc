@@ -1,0 +1,203 @@
+#include "cli/self_test.h"
+
+#include <fmt/format.h>
+#include <stdlib.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <random>
+
+#include "base/clock.h"
+#include "base/dtype.h"
+#include "cli/devices.h"
+#include "graph/expert_program.h"
+#include "graph/mlpackage.h"
+#include "npu/device_registry.h"
+
+namespace npumoe::cli {
+namespace {
+
+constexpr int64_t kHidden = 1024;
+constexpr int64_t kIntermediate = 2048;  // 6.3 M weights: engines take 5 M (ane-facts, section 2)
+constexpr int64_t kRows = 32;
+constexpr double kLaunchLimitMs = 60e3;
+
+class TestFolder {
+ public:
+  TestFolder() {
+    std::error_code error;
+    std::filesystem::path parent = std::filesystem::temp_directory_path(error);
+    std::string name = ((error ? "/tmp" : parent) / "npumoe-self-test-XXXXXX").string();
+    if (::mkdtemp(name.data()) != nullptr) path_ = name;
+  }
+  ~TestFolder() {
+    std::error_code ignored;
+    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+  }
+  TestFolder(const TestFolder&) = delete;
+  TestFolder& operator=(const TestFolder&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+using Halves = std::vector<uint16_t>;
+
+Halves RandomHalves(int64_t count, uint32_t seed, float scale) {
+  std::mt19937 random(seed);
+  Halves values(static_cast<size_t>(count));
+  for (uint16_t& value : values) {
+    // 2^-31 maps 32 random bits to [-1, 1).
+    value = F16FromF32((static_cast<float>(random()) * 0x1p-31f - 1.0f) * scale);
+  }
+  return values;
+}
+
+WeightMatrix Matrix(const Halves& values) {
+  WeightMatrix matrix;
+  matrix.values.produce = [&values](std::span<std::byte> bytes) {
+    std::memcpy(bytes.data(), values.data(), bytes.size());
+    return OkStatus();
+  };
+  return matrix;
+}
+
+struct Expert {
+  Halves gate = RandomHalves(kIntermediate * kHidden, 1, 1.0f / 32);  // 1 / sqrt(1024)
+  Halves up = RandomHalves(kIntermediate * kHidden, 2, 1.0f / 32);
+  Halves down = RandomHalves(kHidden * kIntermediate, 3, 1.0f / 45);  // 1 / sqrt(2048)
+  Halves x = RandomHalves(kHidden * kRows, 4, 1.0f);                  // [H, rows]
+};
+
+Status WritePackage(const Expert& expert, const std::filesystem::path& package) {
+  const ExpertSlot slot = {.expert = 0,
+                           .capacity = kRows,
+                           .gate = Matrix(expert.gate),
+                           .up = Matrix(expert.up),
+                           .down = Matrix(expert.down)};
+  NPUMOE_ASSIGN_OR_RETURN(
+      const Graph graph,
+      BuildExpertGraph(GraphForm::kDenseChains, {kHidden, kIntermediate}, std::span(&slot, 1)));
+  return WriteMlpackage(package, std::span(&graph, 1), {"self-test", {}});
+}
+
+// y [out, rows] = w [out, in] * x [in, rows]
+std::vector<float> Product(const Halves& w, const std::vector<float>& x, int64_t out, int64_t in) {
+  std::vector<float> y(static_cast<size_t>(out * kRows), 0.0f);
+  for (int64_t o = 0; o < out; ++o) {
+    float* sums = &y[static_cast<size_t>(o * kRows)];
+    for (int64_t i = 0; i < in; ++i) {
+      const float weight = F32FromF16(w[static_cast<size_t>(o * in + i)]);
+      const float* row = &x[static_cast<size_t>(i * kRows)];
+      for (int64_t r = 0; r < kRows; ++r) sums[r] += weight * row[r];
+    }
+  }
+  return y;
+}
+
+std::vector<float> Reference(const Expert& expert) {
+  std::vector<float> x;
+  for (const uint16_t value : expert.x) x.push_back(F32FromF16(value));
+  std::vector<float> inner = Product(expert.gate, x, kIntermediate, kHidden);
+  const std::vector<float> up = Product(expert.up, x, kIntermediate, kHidden);
+  for (size_t i = 0; i < inner.size(); ++i) inner[i] *= up[i] / (1.0f + std::exp(-inner[i]));
+  return Product(expert.down, inner, kHidden, kIntermediate);
+}
+
+// NaN counts as infinitely wrong.
+double LargestError(const Halves& found, const std::vector<float>& expected) {
+  double largest = 0, error = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const double difference = std::abs(F32FromF16(found[i]) - expected[i]);
+    largest = std::max(largest, std::abs(static_cast<double>(expected[i])));
+    error = std::max(error, std::isfinite(difference) ? difference : HUGE_VAL);
+  }
+  return error / largest;
+}
+
+Result<LaunchReport> LaunchOnce(Device& device, Program& program, DeviceBuffer& in,
+                                DeviceBuffer& out) {
+  DeviceBuffer* const inputs[] = {&in};
+  DeviceBuffer* const outputs[] = {&out};
+  NPUMOE_ASSIGN_OR_RETURN(
+      const RequestId request,
+      device.Submit({.program = &program, .inputs = inputs, .outputs = outputs, .rows = {}}));
+  return device.Wait(request, kLaunchLimitMs);
+}
+
+Status LaunchAndCompare(Device& device, Program& program, const Expert& expert, SelfTest& test) {
+  if (program.inputs().size() != 1 || program.outputs().size() != 1) {
+    return InvalidInput("the loaded program has other inputs and outputs than the package");
+  }
+  NPUMOE_ASSIGN_OR_RETURN(const auto in, program.Allocate(program.inputs()[0]));
+  NPUMOE_ASSIGN_OR_RETURN(const auto out, program.Allocate(program.outputs()[0]));
+  Halves found(expert.x.size());
+  if (in->bytes().size() != 2 * expert.x.size() || out->bytes().size() != 2 * found.size()) {
+    return InvalidInput("the loaded program has other shapes than the package");
+  }
+  for (int launch = 0; launch < 2; ++launch) {  // the first one may have to wake somebody up
+    std::memcpy(in->bytes().data(), expert.x.data(), in->bytes().size());
+    NPUMOE_ASSIGN_OR_RETURN(test.launch, LaunchOnce(device, program, *in, *out));
+  }
+  std::memcpy(found.data(), out->bytes().data(), out->bytes().size());
+  test.error = LargestError(found, Reference(expert));
+  if (test.error <= kSelfTestTolerance) return OkStatus();
+  return {StatusCode::kNumeric,
+          fmt::format("wrong: off by {:.2g} of the largest output; {:.2g} is allowed", test.error,
+                      kSelfTestTolerance)};
+}
+
+Result<std::unique_ptr<Device>> OpenDevice(const ChipProfile& profile, ThreadPool& pool,
+                                           SelfTest& test) {
+  DeviceOptions options;
+  if (test.device != "emulator") {
+    options.workers = 1;
+    auto isolated = MakeDevice(test.device, profile, pool, options);
+    test.is_isolated = isolated.ok();
+    if (isolated.ok()) return isolated;
+    options.workers = 0;
+  }
+  return MakeDevice(test.device, profile, pool, options);
+}
+
+Status Run(const ChipProfile& profile, ThreadPool& pool, SelfTest& test) {
+  const TestFolder folder;
+  if (folder.path().empty()) return IoError("no temporary folder can be made; set TMPDIR");
+  const Expert expert;
+  const std::filesystem::path package = folder.path() / "self-test.mlpackage";
+  NPUMOE_RETURN_IF_ERROR(WritePackage(expert, package));
+  NPUMOE_ASSIGN_OR_RETURN(const auto device, OpenDevice(profile, pool, test));
+  test.info = device->info();
+  Stopwatch watch;
+  NPUMOE_ASSIGN_OR_RETURN(const auto program, device->Load(package, "main"));
+  test.load_ms = watch.ElapsedMs();
+  test.plan = program->compute_plan();
+  return LaunchAndCompare(*device, *program, expert, test);
+}
+
+}  // namespace
+
+std::vector<std::string> TestableDevices() {
+  const std::vector<DeviceListing> all = ListDevices();
+  std::vector<std::string> names;
+  for (const DeviceListing& listing : all) {
+    const bool has_targets = std::ranges::any_of(all, [&](const DeviceListing& other) {
+      return other.name.starts_with(listing.name + ":");
+    });
+    if (listing.available && !has_targets) names.push_back(listing.name);
+  }
+  return names;
+}
+
+SelfTest TestDevice(const std::string& device, const ChipProfile& profile, ThreadPool& pool) {
+  SelfTest test;
+  test.device = device;
+  test.status = Run(profile, pool, test);
+  return test;
+}
+
+}  // namespace npumoe::cli
