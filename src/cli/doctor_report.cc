@@ -10,10 +10,10 @@
 #include <vector>
 
 #include "base/thread_pool.h"
+#include "cli/device_check.h"
 #include "cli/devices.h"
 #include "cli/engine.h"
 #include "cli/machine.h"
-#include "cli/self_test.h"
 #include "cli/table.h"
 #include "cli/version.h"
 #include "kernels/targets.h"

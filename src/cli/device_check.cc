@@ -1,4 +1,4 @@
-#include "cli/self_test.h"
+#include "cli/device_check.h"
 
 #include <fmt/format.h>
 #include <stdlib.h>
