@@ -139,6 +139,12 @@ void AddBroadcast(StepBuilder& builder, const std::string& type, const Shape& x,
     const int64_t x_step = extents.empty() ? 0 : x_view.strides.back();
     const int64_t y_step = extents.empty() ? 0 : y_view.strides.back();
     ForEachRow(extents, x_view, y_view, [&](int64_t at_x, int64_t at_y, int64_t count) {
+      if (x_step == 1 && y_step == 1) {
+        const auto width = static_cast<size_t>(count);
+        Combine(body, type, {left + at_x, width}, {right + at_y, width}, {out, width});
+        out += count;
+        return;
+      }
       for (int64_t i = 0; i < count; ++i) {
         *out++ = body(left[at_x + i * x_step], right[at_y + i * y_step]);
       }

@@ -4,6 +4,7 @@
 #include <limits>
 #include <numeric>
 
+#include "base/checked_math.h"
 #include "npu/emulator/operations.h"
 #include "npu/emulator/strided.h"
 
@@ -50,15 +51,58 @@ float Reduce(const std::string& type, const float* values, const Lane& lane, int
   return type == "reduce_mean" ? sum / static_cast<float>(count) : sum;
 }
 
-void SoftmaxLane(const float* in, const Lane& lane, int64_t count, float* out) {
-  float largest = -std::numeric_limits<float>::infinity();
-  for (int64_t i = 0; i < count; ++i) largest = std::max(largest, in[lane.At(i)]);
-  float sum = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    const int64_t at = lane.At(i);
-    sum += out[at] = std::exp(in[at] - largest);
+// One axis, as [before, length, after]: some lanes that lie side by side are reduced together, so
+// that memory is read row by row. Each lane sees its values in the same order as alone.
+struct SingleAxis {
+  int64_t before = 1;
+  int64_t length = 1;
+  int64_t after = 1;
+};
+
+SingleAxis SplitAt(const Shape& shape, int64_t axis) {
+  SingleAxis split;
+  const int64_t at = axis < 0 ? axis + shape.rank() : axis;
+  for (int i = 0; i < shape.rank(); ++i) {
+    (i < at ? split.before : i == at ? split.length : split.after) *= shape[i];
   }
-  for (int64_t i = 0; i < count; ++i) out[lane.At(i)] /= sum;
+  return split;
+}
+
+constexpr int64_t kLanes = 64;  // side by side; chosen: some cache lines of each row
+
+// Calls body(offset of the first value, index of the first lane, number of lanes).
+template <class Body>
+void ForEachStrip(const SingleAxis& split, ThreadPool& pool, const Body& body) {
+  const int64_t strips = DivideRoundUp(split.after, kLanes);
+  pool.ParallelFor(split.before * strips, [&](int64_t index, int) {
+    const int64_t before = index / strips;
+    const int64_t lane = index % strips * kLanes;
+    body(before * split.length * split.after + lane, before * split.after + lane,
+         std::min(kLanes, split.after - lane));
+  });
+}
+
+void ReduceStrip(const std::string& type, const float* in, const SingleAxis& split, int64_t lanes,
+                 float* out) {
+  const bool largest = type == "reduce_max";
+  std::fill_n(out, lanes, largest ? -std::numeric_limits<float>::infinity() : 0.0f);
+  for (int64_t i = 0; i < split.length; ++i, in += split.after) {
+    for (int64_t c = 0; c < lanes; ++c) out[c] = largest ? std::max(out[c], in[c]) : out[c] + in[c];
+  }
+  if (type != "reduce_mean") return;
+  for (int64_t c = 0; c < lanes; ++c) out[c] /= static_cast<float>(split.length);
+}
+
+void SoftmaxStrip(const float* in, const SingleAxis& split, int64_t lanes, float* out) {
+  float largest[kLanes], sum[kLanes];
+  ReduceStrip("reduce_max", in, split, lanes, largest);
+  std::fill_n(sum, lanes, 0.0f);
+  for (int64_t row = 0; row < split.length * split.after; row += split.after) {
+    for (int64_t c = 0; c < lanes; ++c) sum[c] += out[row + c] = std::exp(in[row + c] - largest[c]);
+  }
+  for (int64_t row = 0; row < split.length * split.after; row += split.after) {
+    for (int64_t c = 0; c < lanes; ++c) out[row + c] /= sum[c];
+  }
 }
 
 struct Affine {
@@ -95,16 +139,28 @@ Result<std::span<const float>> OptionalFloats(StepBuilder& builder, const Argume
 Status AddReduce(StepBuilder& builder, const Operation& operation, const Arguments& arguments) {
   const TensorSpec& x = arguments.Spec("x");
   const TensorSpec& result = operation.outputs.front();
-  const AxisSplit split = SplitAxes(x.shape, arguments.Ints("axes", AllAxes(x.shape.rank())));
+  const std::vector<int64_t> axes = arguments.Ints("axes", AllAxes(x.shape.rank()));
   NPUMOE_ASSIGN_OR_RETURN(const BlockId in, builder.RowMajor(x.name));
   const BlockId out = builder.Declare(result);
-  builder.AddStep({in, out}, [type = operation.type, split, in, out](const Launch& launch) {
-    const float* from = launch.Read(in).data();
-    float* to = launch.Write(out).data();
-    ForEachLane(split, *launch.pool, [&](int64_t outer, const Lane& lane) {
-      to[outer] = Reduce(type, from, lane, split.inner_count());
+  if (axes.size() == 1) {
+    const SingleAxis split = SplitAt(x.shape, axes.front());
+    builder.AddStep({in, out}, [type = operation.type, split, in, out](const Launch& launch) {
+      const float* from = launch.Read(in).data();
+      float* to = launch.Write(out).data();
+      ForEachStrip(split, *launch.pool, [&](int64_t offset, int64_t lane, int64_t lanes) {
+        ReduceStrip(type, from + offset, split, lanes, to + lane);
+      });
     });
-  });
+  } else {
+    const AxisSplit split = SplitAxes(x.shape, axes);
+    builder.AddStep({in, out}, [type = operation.type, split, in, out](const Launch& launch) {
+      const float* from = launch.Read(in).data();
+      float* to = launch.Write(out).data();
+      ForEachLane(split, *launch.pool, [&](int64_t outer, const Lane& lane) {
+        to[outer] = Reduce(type, from, lane, split.inner_count());
+      });
+    });
+  }
   builder.AddRounding(result, out);
   return OkStatus();
 }
@@ -112,14 +168,14 @@ Status AddReduce(StepBuilder& builder, const Operation& operation, const Argumen
 Status AddSoftmax(StepBuilder& builder, const Operation& operation, const Arguments& arguments) {
   const TensorSpec& x = arguments.Spec("x");
   const TensorSpec& result = operation.outputs.front();
-  const AxisSplit split = SplitAxes(x.shape, std::vector{arguments.Int("axis", -1)});
+  const SingleAxis split = SplitAt(x.shape, arguments.Int("axis", -1));
   NPUMOE_ASSIGN_OR_RETURN(const BlockId in, builder.RowMajor(x.name));
   const BlockId out = builder.Declare(result);
   builder.AddStep({in, out}, [split, in, out](const Launch& launch) {
     const float* from = launch.Read(in).data();
     float* to = launch.Write(out).data();
-    ForEachLane(split, *launch.pool, [&](int64_t, const Lane& lane) {
-      SoftmaxLane(from, lane, split.inner_count(), to);
+    ForEachStrip(split, *launch.pool, [&](int64_t offset, int64_t, int64_t lanes) {
+      SoftmaxStrip(from + offset, split, lanes, to + offset);
     });
   });
   builder.AddRounding(result, out);
