@@ -152,8 +152,9 @@ Status LaunchAndCompare(Device& device, Program& program, const Expert& expert, 
 }
 
 Result<std::unique_ptr<Device>> OpenDevice(const ChipProfile& profile, ThreadPool& pool,
-                                           SelfTest& test) {
+                                           const std::string& faults, SelfTest& test) {
   DeviceOptions options;
+  options.faults = faults;
   if (test.device != "emulator") {
     options.workers = 1;
     auto isolated = MakeDevice(test.device, profile, pool, options);
@@ -164,13 +165,14 @@ Result<std::unique_ptr<Device>> OpenDevice(const ChipProfile& profile, ThreadPoo
   return MakeDevice(test.device, profile, pool, options);
 }
 
-Status Run(const ChipProfile& profile, ThreadPool& pool, SelfTest& test) {
+Status Run(const ChipProfile& profile, ThreadPool& pool, const std::string& faults,
+           SelfTest& test) {
   const TestFolder folder;
   if (folder.path().empty()) return IoError("no temporary folder can be made; set TMPDIR");
   const Expert expert;
   const std::filesystem::path package = folder.path() / "self-test.mlpackage";
   NPUMOE_RETURN_IF_ERROR(WritePackage(expert, package));
-  NPUMOE_ASSIGN_OR_RETURN(const auto device, OpenDevice(profile, pool, test));
+  NPUMOE_ASSIGN_OR_RETURN(const auto device, OpenDevice(profile, pool, faults, test));
   test.info = device->info();
   Stopwatch watch;
   NPUMOE_ASSIGN_OR_RETURN(const auto program, device->Load(package, "main"));
@@ -193,10 +195,11 @@ std::vector<std::string> TestableDevices() {
   return names;
 }
 
-SelfTest TestDevice(const std::string& device, const ChipProfile& profile, ThreadPool& pool) {
+SelfTest TestDevice(const std::string& device, const ChipProfile& profile, ThreadPool& pool,
+                    const std::string& faults) {
   SelfTest test;
   test.device = device;
-  test.status = Run(profile, pool, test);
+  test.status = Run(profile, pool, faults, test);
   return test;
 }
 

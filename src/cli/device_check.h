@@ -33,6 +33,8 @@ std::vector<std::string> TestableDevices();
 
 // One expert, 1024 x 2048, 32 rows: enough that a Neural Engine takes it. Real devices run in a
 // worker process where one can be started, so that a crash is a result.
-SelfTest TestDevice(const std::string& device, const ChipProfile& profile, ThreadPool& pool);
+// `faults`: injected ones of the emulator (npu/device_registry.h).
+SelfTest TestDevice(const std::string& device, const ChipProfile& profile, ThreadPool& pool,
+                    const std::string& faults = "");
 
 }  // namespace npumoe::cli

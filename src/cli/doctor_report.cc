@@ -28,6 +28,7 @@ namespace fs = std::filesystem;
 using OrderedJson = nlohmann::ordered_json;
 
 constexpr size_t kMostCacheEntries = 40;            // chosen: the largest say enough
+constexpr size_t kMostShownEntries = 10;            // of them, to people
 constexpr const char* kFallbackProfile = "m2-max";  // for machines without a profile of theirs
 
 OrderedJson DescribeBuild() {
@@ -213,7 +214,9 @@ std::string TestText(const OrderedJson& tests) {
 std::string CacheText(const OrderedJson& cache) {
   std::string text = fmt::format("cache       {}: {} entries, {}\n", Text(cache, "folder"),
                                  Text(cache, "entries"), FormatBytes(cache.at("bytes")));
+  size_t shown = 0;
   for (const OrderedJson& entry : cache.at("largest")) {
+    if (++shown > kMostShownEntries) break;
     text += fmt::format("  {:>9}  {}\n", FormatBytes(entry.at("bytes")), Text(entry, "name"));
   }
   return text;

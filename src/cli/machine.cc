@@ -64,6 +64,7 @@ bool MattersToKernels(const std::string& feature) {
   constexpr std::array<std::string_view, 14> kBeginnings = {
       "avx",     "amx",   "sse4", "fma", "f16c", "bmi2", "vaes",
       "vpclmul", "asimd", "fphp", "sve", "sme",  "i8mm", "bf16"};
+  if (feature == "smep") return false;  // begins as Arm's matrix extension, protects memory
   return std::ranges::any_of(
       kBeginnings, [&](std::string_view beginning) { return feature.starts_with(beginning); });
 }
