@@ -111,7 +111,7 @@ void AddDoctorCommand(CLI::App& app, CommandBody& selected) {
                     "device; no names, no paths of your home folder");
   command->add_option("-o,--out", options->output, "File for the report (default: printed)");
   command->footer(
-      "Examples:\n  npumoe doctor\n  npumoe doctor --report -o report.txt    to send with an "
+      "Example:\n  npumoe doctor\n  npumoe doctor --report -o report.txt    to send with an "
       "issue");
   command->callback([options, &selected] { selected = [options] { return Run(*options); }; });
 }
