@@ -5,7 +5,7 @@
 # runs all of them. tsan is for the parts that have threads.
 ASAN_TESTS ?= base model graph npu:-ModuleLibrary* calibrate plan:PlanFile*:Lowering*:Schedule* \
   runtime:*Faults*:DamagedPackage*:PackageCompiler*:KvCache*
-TSAN_TESTS ?= base:ThreadPool*:ParallelRanges* npu:LaunchQueue*:EmulatorRequests*:DeviceRegistry*:RequestQueue*
+TSAN_TESTS ?= base:ThreadPool*:ParallelRanges* npu:LaunchQueue*:EmulatorRequests*:DeviceRegistry*:RequestQueue*:CoremlDevice*:ProgramLoader*
 ROOMS = $(foreach dir,$(wildcard src/*),$(if $(shell find $(dir) -name '*_test.cc'),$(notdir $(dir))))
 
 PYTEST := .venv/bin/python -m pytest -q
