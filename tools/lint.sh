@@ -9,13 +9,13 @@ tool() { command -v "$1-14" || command -v "$1" || command -v "$(brew --prefix ll
 format=$(tool clang-format)
 
 if [ "${1:-}" = --fix ]; then
-  git ls-files -z '*.cc' '*.h' | xargs -0 "$format" -i
+  git ls-files -z '*.cc' '*.h' '*.mm' | xargs -0 "$format" -i
   exit 0
 fi
 
 files=("$@")
 if [ ${#files[@]} = 0 ]; then
-  while IFS= read -r file; do files+=("$file"); done < <(git ls-files '*.cc' '*.h')
+  while IFS= read -r file; do files+=("$file"); done < <(git ls-files '*.cc' '*.h' '*.mm')
 fi
 "$format" --dry-run -Werror "${files[@]}"
 

@@ -144,9 +144,9 @@ Answer<std::shared_ptr<Buffer>> MakeSurface(const std::vector<int64_t>& shape) {
   for (size_t axis = 0; axis + 1 < shape.size(); ++axis) rows *= static_cast<size_t>(shape[axis]);
   NSDictionary* attributes = @{(__bridge NSString*)kCVPixelBufferIOSurfacePropertiesKey : @{}};
   CVPixelBufferRef pixels = nullptr;
-  const CVReturn made = CVPixelBufferCreate(
-      kCFAllocatorDefault, static_cast<size_t>(shape.back()), rows,
-      kCVPixelFormatType_OneComponent16Half, (__bridge CFDictionaryRef)attributes, &pixels);
+  const CVReturn made = CVPixelBufferCreate(kCFAllocatorDefault, static_cast<size_t>(shape.back()),
+                                            rows, kCVPixelFormatType_OneComponent16Half,
+                                            (__bridge CFDictionaryRef)attributes, &pixels);
   if (made != kCVReturnSuccess || pixels == nullptr) {
     return Failure{"CVReturn", made, "the system gives no shared surface"};
   }
@@ -172,7 +172,8 @@ Answer<std::shared_ptr<Buffer>> MakePlain(DType dtype, const std::vector<int64_t
   constexpr size_t kAlignment = 128;  // as base/aligned_buffer.h
   const size_t bytes = BytesOf(dtype, elements);
   const std::shared_ptr<void> memory(
-      std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment), std::free);
+      std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment),
+      std::free);
   if (memory == nullptr) return Failure{"NSPOSIXErrorDomain", ENOMEM, "no memory for a buffer"};
   NSError* error = nil;
   // The block shares the memory: it is freed with the last of array and buffer, whether or not a

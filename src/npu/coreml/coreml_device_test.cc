@@ -121,6 +121,19 @@ TEST_F(CoremlDeviceTest, ARequestOutlivesItsBuffersProgramAndDevice) {
   EXPECT_EQ(bridge_->violations, 0);
 }
 
+TEST_F(CoremlDeviceTest, AServiceThatForgetsARequestCostsOnlyThatRequest) {
+  const auto package = Package();
+  const auto device = MakeDevice();
+  Bound stuck(Loaded(*device, package)), other(Loaded(*device, package));
+  bridge_->Hold(FakeBridge::Kind::kPredict);
+  const RequestId request = *stuck.Submit(*device);
+  bridge_->Drop();
+  bridge_->Release();
+  const std::vector<float> input = Input(*other.program);
+  EXPECT_EQ(Launch(*device, other, input), Expected(package, input));
+  EXPECT_EQ(device->Wait(request, 1).status().code(), StatusCode::kDeadlineExceeded);
+}
+
 TEST_F(CoremlDeviceTest, AProgramWithARequestInFlightKeepsItsPlace) {
   profile_.limits.max_programs = 1;
   const auto package = Package();

@@ -6,8 +6,8 @@
 
 _Pragma("clang assume_nonnull begin")
 
-// Devices.
-@protocol MLComputeDeviceProtocol <NSObject>
+    // Devices.
+    @protocol MLComputeDeviceProtocol<NSObject>
 @end
 @interface MLCPUComputeDevice : NSObject <MLComputeDeviceProtocol>
 @end
@@ -37,8 +37,8 @@ typedef enum MLMultiArrayDataType : NSInteger {
                                  deallocator:(void (^_Nullable)(void* memory))deallocator
                                        error:(NSError* _Nullable __autoreleasing* _Nullable)error;
 - (instancetype)initWithPixelBuffer:(CVPixelBufferRef)buffer shape:(NSArray<NSNumber*>*)shape;
-- (void)getBytesWithHandler:(void(__attribute__((noescape)) ^)(const void* bytes,
-                                                               NSInteger size))handler;
+- (void)getBytesWithHandler:(void(__attribute__((noescape)) ^)(const void* bytes, NSInteger size))
+                                handler;
 @end
 
 // Inputs and outputs.
@@ -117,7 +117,8 @@ typedef enum MLComputeUnits : NSInteger {
 @property(readonly) MLModelStructure* modelStructure;
 + (void)loadContentsOfURL:(NSURL*)compiled
             configuration:(MLModelConfiguration*)configuration
-        completionHandler:(void (^)(MLComputePlan* _Nullable plan, NSError* _Nullable error))handler;
+        completionHandler:
+            (void (^)(MLComputePlan* _Nullable plan, NSError* _Nullable error))handler;
 - (nullable MLComputePlanDeviceUsage*)computeDeviceUsageForMLProgramOperation:
     (MLModelStructureProgramOperation*)operation;
 - (nullable MLComputePlanCost*)estimatedCostOfMLProgramOperation:

@@ -19,7 +19,8 @@ CVReturn CVPixelBufferCreate(CFAllocatorRef _Nullable allocator, size_t width, s
                              OSType format, CFDictionaryRef _Nullable attributes,
                              CVPixelBufferRef _Nullable* _Nonnull made);
 void CVPixelBufferRelease(CVPixelBufferRef _Nullable buffer);
-CVReturn CVPixelBufferLockBaseAddress(CVPixelBufferRef _Nonnull buffer, CVPixelBufferLockFlags flags);
+CVReturn CVPixelBufferLockBaseAddress(CVPixelBufferRef _Nonnull buffer,
+                                      CVPixelBufferLockFlags flags);
 CVReturn CVPixelBufferUnlockBaseAddress(CVPixelBufferRef _Nonnull buffer,
                                         CVPixelBufferLockFlags flags);
 void* _Nullable CVPixelBufferGetBaseAddress(CVPixelBufferRef _Nonnull buffer);

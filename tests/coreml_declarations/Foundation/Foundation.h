@@ -17,14 +17,15 @@ extern "C" const CFAllocatorRef _Nullable kCFAllocatorDefault;
 
 _Pragma("clang assume_nonnull begin")
 
-@class NSString;
+    @class NSString;
 @class NSDictionary<KeyType, ObjectType>;
 
 @protocol NSObject
 - (BOOL)isKindOfClass:(Class)type;
 @end
 
-__attribute__((objc_root_class)) @interface NSObject <NSObject>
+__attribute__((objc_root_class))
+@interface NSObject<NSObject>
 + (instancetype)alloc;
 + (Class)class;
 - (instancetype)init;

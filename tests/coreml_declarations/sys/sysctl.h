@@ -3,4 +3,5 @@
 
 #include <cstddef>
 
-extern "C" int sysctlbyname(const char* name, void* value, size_t* size, void* set, size_t set_size);
+extern "C" int sysctlbyname(const char* name, void* value, size_t* size, void* set,
+                            size_t set_size);
