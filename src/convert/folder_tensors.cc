@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <array>
 #include <utility>
 
 #include "convert/elements.h"
@@ -14,9 +12,6 @@
 namespace npumoe {
 namespace {
 
-// Families whose published folders keep the experts of a layer in one tensor.
-constexpr std::array<std::string_view, 2> kFusedFamilies = {"granitemoe", "gpt_oss"};
-
 class FolderWriter {
  public:
   FolderWriter(const ConvertSource& source, const TypePolicy& policy, ConvertReport& report)
@@ -24,14 +19,13 @@ class FolderWriter {
         policy_(policy),
         report_(report),
         form_(HubFormOf(source.config)),
-        family_(*FindFamily(source.config.family)),
-        is_fused_(std::ranges::find(kFusedFamilies, source.config.family) != kFusedFamilies.end()) {
-  }
+        family_(*FindFamily(source.config.family)) {}
 
   Result<std::vector<OutputTensor>> Run() {
     const auto add = [this](const ExpectedTensor& expected) -> Status {
       const bool by_expert = ScopeOf(expected.role) == RoleScope::kExpert;
-      return by_expert && is_fused_ ? AddFused(expected) : AddSingle(expected);
+      const bool is_fused = family_.published_experts == PublishedExperts::kFused;
+      return by_expert && is_fused ? AddFused(expected) : AddSingle(expected);
     };
     NPUMOE_RETURN_IF_ERROR(ForEachExpectedTensor(family_, form_, add));
     NPUMOE_RETURN_IF_ERROR(source_.refuse_left_over());
@@ -50,7 +44,6 @@ class FolderWriter {
   ConvertReport& report_;
   ModelConfig form_;
   const ModelFamily& family_;
-  bool is_fused_;
   bool experts_are_views_ = false;  // of the last fused role: looking at them costs nothing
   std::vector<OutputTensor> tensors_;
 };

@@ -43,6 +43,9 @@ struct FusedTensor {
   FusedEncoding encoding = FusedEncoding::kPlain;
 };
 
+// How published folders of a family keep a layer's experts, and how we write them.
+enum class PublishedExperts : uint8_t { kEachForItself, kFused };
+
 struct ModelFamily {
   std::string_view model_type;
   Result<ModelConfig> (*read_config)(const JsonObject& config_json);
@@ -53,6 +56,7 @@ struct ModelFamily {
   // Ends of names of tensors that files may hold and nobody reads (constants that old
   // checkpoints stored).
   std::span<const std::string_view> ignored_suffixes;
+  PublishedExperts published_experts = PublishedExperts::kEachForItself;
 };
 
 std::span<const ModelFamily* const> AllFamilies();

@@ -96,6 +96,7 @@ Result<ModelConfig> ReadConfig(const JsonObject& json) {
 
 }  // namespace
 
-const ModelFamily kGptOss = {"gpt_oss", &ReadConfig, kTensors, kFused, kRotaryBuffers};
+const ModelFamily kGptOss = {"gpt_oss", &ReadConfig,    kTensors,
+                             kFused,    kRotaryBuffers, PublishedExperts::kFused};
 
 }  // namespace npumoe

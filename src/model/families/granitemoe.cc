@@ -57,6 +57,7 @@ Result<ModelConfig> ReadConfig(const JsonObject& json) {
 
 }  // namespace
 
-const ModelFamily kGraniteMoe = {"granitemoe", &ReadConfig, kTensors, kFused, kRotaryBuffers};
+const ModelFamily kGraniteMoe = {"granitemoe", &ReadConfig,    kTensors,
+                                 kFused,       kRotaryBuffers, PublishedExperts::kFused};
 
 }  // namespace npumoe
