@@ -40,13 +40,6 @@ std::string NameForMessages(const ConvertSource& source, const ExpectedTensor& e
   return fmt::format("{}: tensor '{}'", source.path.string(), expected.name);
 }
 
-Status CheckSameType(const ConvertSource& source, const TensorPlan& plan, int expert, DType type) {
-  if (type == plan.source_type) return OkStatus();
-  return Unsupported(fmt::format(
-      "{}: expert {} is {}, the first one {}; a GGUF keeps all experts of a layer in one type",
-      NameForMessages(source, plan.expected), expert, Name(type), Name(plan.source_type)));
-}
-
 Status WriteOne(const ConvertSource& source, const TensorPlan& plan, int expert,
                 const ByteSink& sink) {
   ExpectedTensor expected = plan.expected;
@@ -54,7 +47,7 @@ Status WriteOne(const ConvertSource& source, const TensorPlan& plan, int expert,
   NPUMOE_ASSIGN_OR_RETURN(const auto found, source.find(expected));
   NPUMOE_CHECK(found.has_value());
   const std::string name = NameForMessages(source, expected);
-  NPUMOE_RETURN_IF_ERROR(CheckSameType(source, plan, expert, found->view.dtype));
+  NPUMOE_RETURN_IF_ERROR(CheckSameType(name, expert, found->view.dtype, plan.source_type));
   const auto convert = [&](const TensorView& view) {
     return ConvertElements(view, plan.type, name, sink);
   };
@@ -126,7 +119,8 @@ class Planner {
     if (!plan.is_view) return OkStatus();
     NPUMOE_ASSIGN_OR_RETURN(const auto found, source_.find(expected));
     NPUMOE_CHECK(found.has_value());
-    return CheckSameType(source_, plan, expected.expert, found->view.dtype);
+    return CheckSameType(NameForMessages(source_, plan.expected), expected.expert,
+                         found->view.dtype, plan.source_type);
   }
 
   const ConvertSource& source_;

@@ -74,6 +74,21 @@ Result<TypeChoice> TargetType(const TypePolicy& policy, const TypedTensor& tenso
       Name(tensor.type), Name(blocks.type)));
 }
 
+DType TypeHolding(DType a, DType b) {
+  if (a == b) return a;
+  // BF16 has the two bits of significand and all powers of two of MXFP4; F16 lacks the powers.
+  const auto in_bf16 = [](DType type) { return type == DType::kBF16 || type == DType::kMXFP4; };
+  return in_bf16(a) && in_bf16(b) ? DType::kBF16 : DType::kF32;
+}
+
+Status CheckSameType(const std::string& name, int expert, DType type, DType first) {
+  if (type == first) return OkStatus();
+  return Unsupported(fmt::format(
+      "{}: expert {} is {}, the first one {}; all experts of a layer are written into one tensor, "
+      "in one type",
+      name, expert, Name(type), Name(first)));
+}
+
 bool IsLossy(DType from, DType to) {
   if (from == to || to == DType::kF32) return false;
   // Two bits of significand and a power of two: BF16 has both.

@@ -53,6 +53,14 @@ struct TypeChoice {
 // where everything was to be kept. The message names no tensor.
 Result<TypeChoice> TargetType(const TypePolicy& policy, const TypedTensor& tensor);
 
+// The smallest plain type, or MXFP4, that holds all numbers of both: what is kept in one tensor
+// has one type.
+DType TypeHolding(DType a, DType b);
+
+// Fails for an expert of another type than the first one of its layer, with which it shares a
+// tensor. `name` starts the message.
+Status CheckSameType(const std::string& name, int expert, DType type, DType first);
+
 // Norms, biases, sinks, router and the shared expert's gate: small, and never quantised.
 bool IsSmallRole(TensorRole role, const Shape& shape);
 
