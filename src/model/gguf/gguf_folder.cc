@@ -6,24 +6,16 @@
 #include <vector>
 
 #include "model/gguf/gguf_model.h"
+#include "model/gguf/part_name.h"
 
 namespace npumoe {
 namespace {
 
 constexpr std::string_view kExtension = ".gguf";
 
-// Of "NAME-00002-of-00003.gguf" the name of the first part; empty: the name of no later part.
-std::string FirstPartOf(const std::string& name) {
-  constexpr std::string_view kPattern = "-00000-of-00000.gguf";  // a 0 stands for any digit
-  if (name.size() <= kPattern.size()) return {};
-  const size_t at = name.size() - kPattern.size();
-  const bool is_part = std::equal(
-      kPattern.begin(), kPattern.end(), name.begin() + static_cast<std::ptrdiff_t>(at),
-      [](char pattern, unsigned char c) {
-        return pattern == '0' ? std::isdigit(c) != 0 : c == static_cast<unsigned char>(pattern);
-      });
-  if (!is_part || name.substr(at + 1, 5) == "00001") return {};
-  return std::string(name).replace(at + 1, 5, "00001");
+bool IsLaterPart(const std::string& name) {
+  const auto part = ParsePartName(name);
+  return part && part->number != 1;
 }
 
 std::string Listed(const std::vector<std::string>& names) {
@@ -53,7 +45,7 @@ Result<std::filesystem::path> GgufOf(const std::filesystem::path& path) {
   for (const auto& entry : std::filesystem::directory_iterator(path, ignored)) {
     if (!IsGgufPath(entry.path())) continue;
     const std::string name = entry.path().filename().string();
-    (FirstPartOf(name).empty() ? models : later_parts).push_back(name);
+    (IsLaterPart(name) ? later_parts : models).push_back(name);
   }
   std::ranges::sort(models);
   if (models.size() == 1) return path / models.front();
@@ -65,7 +57,8 @@ Result<std::filesystem::path> GgufOf(const std::filesystem::path& path) {
   std::ranges::sort(later_parts);
   return NotFound(path.string() + ": holds " + Listed(later_parts) +
                   " of a model that is split, but not its first part, '" +
-                  FirstPartOf(later_parts.front()) + "'; download all parts into this folder");
+                  ParsePartName(later_parts.front())->Numbered(1).ToString() +
+                  "'; download all parts into this folder");
 }
 
 }  // namespace npumoe

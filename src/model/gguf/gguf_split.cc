@@ -1,6 +1,5 @@
-#include <charconv>
-
 #include "model/gguf/gguf_file.h"
+#include "model/gguf/part_name.h"
 
 namespace npumoe {
 namespace {
@@ -10,44 +9,33 @@ constexpr const char* kPartCount = "split.count";
 constexpr const char* kTensorCount = "split.tensors.count";
 constexpr int64_t kMaxParts = 65'535;  // both are u16 in files
 
-// "-00001-of-00003.gguf"
-std::string PartSuffix(int64_t number, int64_t count) {
-  const auto padded = [](int64_t value) {
-    const std::string digits = std::to_string(value);
-    return std::string(digits.size() < 5 ? 5 - digits.size() : 0, '0') + digits;
-  };
-  return "-" + padded(number) + "-of-" + padded(count) + ".gguf";
-}
-
 Result<int64_t> CountParts(const GgufMetadata& metadata) {
   NPUMOE_ASSIGN_OR_RETURN(const int64_t count, metadata.Int(kPartCount, 0, kMaxParts, 0));
   return std::max<int64_t>(count, 1);
 }
 
-// NAME of "NAME-00001-of-00003.gguf".
-Result<std::string> Stem(const std::filesystem::path& path, const GgufMetadata& metadata,
-                         int64_t count) {
+// The name of a first part, from which those of the others follow.
+Result<PartName> FirstPart(const std::filesystem::path& path, const GgufMetadata& metadata,
+                           int64_t count) {
   NPUMOE_ASSIGN_OR_RETURN(const int64_t number, metadata.Int(kPartNumber, 0, kMaxParts));
   if (number >= count) {
     return metadata.KeyError(kPartNumber,
                              "it counts from 0, and there are " + std::to_string(count) + " parts");
   }
-  const std::string file = path.filename().string();
-  const std::string first = PartSuffix(1, count);
+  const auto own = ParsePartName(path.filename().string());
+  const bool is_named = own && own->number == number + 1 && own->count == count;
+  const PartName first = is_named ? own->Numbered(1) : PartName{"NAME", 1, static_cast<int>(count)};
   if (number != 0) {
-    const std::string own = PartSuffix(number + 1, count);
-    const std::string stem =
-        file.ends_with(own) ? file.substr(0, file.size() - own.size()) : "NAME";
     std::error_code ignored;  // what cannot be examined counts as absent
     const bool is_there =
-        stem != "NAME" && std::filesystem::exists(path.parent_path() / (stem + first), ignored);
+        is_named && std::filesystem::exists(path.parent_path() / first.ToString(), ignored);
     return InvalidInput(path.string() + ": is part " + std::to_string(number + 1) + " of " +
-                        std::to_string(count) + "; give the first one, " + stem + first +
+                        std::to_string(count) + "; give the first one, " + first.ToString() +
                         (is_there ? "" : ", which is not beside it (all parts are needed)"));
   }
-  if (file.ends_with(first)) return file.substr(0, file.size() - first.size());
+  if (is_named) return first;
   return InvalidInput(path.string() + ": is the first of " + std::to_string(count) +
-                      " parts, so its name must end with " + first +
+                      " parts, so it must be named " + first.ToString() +
                       " for the others to be found; rename it");
 }
 
@@ -85,9 +73,10 @@ Result<GgufModelFile> GgufModelFile::Open(const std::filesystem::path& path) {
   const GgufMetadata& metadata = model.metadata();
   NPUMOE_ASSIGN_OR_RETURN(const int64_t count, CountParts(metadata));
   if (count == 1) return model;
-  NPUMOE_ASSIGN_OR_RETURN(const std::string stem, Stem(path, metadata, count));
+  NPUMOE_ASSIGN_OR_RETURN(const PartName name, FirstPart(path, metadata, count));
   for (int64_t index = 1; index < count; ++index) {
-    const std::filesystem::path next = path.parent_path() / (stem + PartSuffix(index + 1, count));
+    const std::filesystem::path next =
+        path.parent_path() / name.Numbered(static_cast<int>(index) + 1).ToString();
     auto part = GgufFile::Open(next);
     if (!part.ok()) {
       return part.status().WithContext(path.string() + ": needs part " + std::to_string(index + 1) +

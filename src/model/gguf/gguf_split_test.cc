@@ -38,6 +38,14 @@ TEST(GgufModelFile, FindsTheOtherPartsOfASplitModel) {
   ExpectSays(model->FileOf("b"), "m-00002-of-00002.gguf");
 }
 
+TEST(GgufModelFile, FindsPartsWhoseNamesEndInCapitals) {
+  const TestFolder folder;
+  const auto first = WritePart(folder, "m-00001-of-00002.GGUF", {0}, "a");
+  WritePart(folder, "m-00002-of-00002.GGUF", {1}, "b");
+  EXPECT_EQ(*GgufOf(folder.path()), first);
+  EXPECT_EQ(ErrorOf(first), "no error");
+}
+
 TEST(GgufModelFile, NamesAPartThatIsMissing) {
   const TestFolder folder;
   const auto first = WritePart(folder, "m-00001-of-00002.gguf", {0}, "a");
