@@ -10,25 +10,17 @@
 
 #include "graph/output_file.h"
 #include "model/gguf/gguf_model.h"
+#include "model/gguf/part_name.h"
 
 namespace npumoe::cli {
 namespace {
 
 namespace fs = std::filesystem;
 
-// "NAME-of-00003" of part "NAME-00001-of-00003.gguf", so that all parts of a split agree; any other
-// path as it is.
-std::string SplitName(const fs::path& path) {
-  constexpr std::string_view kPattern = "-00000-of-00000.gguf";  // a 0 stands for any digit
-  const std::string text = path.string();
-  if (text.size() <= kPattern.size()) return text;
-  const std::string_view suffix = std::string_view(text).substr(text.size() - kPattern.size());
-  const bool is_part = std::ranges::equal(suffix, kPattern, [](unsigned char c, char pattern) {
-    return pattern == '0' ? std::isdigit(c) != 0 : c == static_cast<unsigned char>(pattern);
-  });
-  if (!is_part) return text;
-  constexpr size_t kNumber = std::string_view("-00001").size();
-  return text.substr(0, text.size() - kPattern.size()) + std::string(suffix.substr(kNumber));
+// All parts of a split as its first one; any other path as it is.
+fs::path FirstPartOf(const fs::path& path) {
+  const auto part = ParsePartName(path.filename().string());
+  return part ? path.parent_path() / part->Numbered(1).ToString() : path;
 }
 
 // A folder is replaced as a whole, so it may hold nothing but what this command writes.
@@ -61,18 +53,31 @@ Status CheckParent(const std::string& name, const fs::path& path) {
                               name, parent.string(), parent.string()));
 }
 
-// Moves a finished folder to its name; what stood there goes with the staging folder.
+// Moves a finished folder to its name. What stood there is removed at the end; it comes back where
+// the move fails.
 Status PutInPlace(const fs::path& finished, const fs::path& out, const fs::path& staging) {
+  const auto failed = [&out](const std::error_code& error) {
+    return IoError(out.string() + ": cannot be put in place: " + error.message());
+  };
   std::error_code error;
-  if (fs::exists(out, error)) {
-    if (!fs::is_directory(out, error)) {
-      return InvalidInput(out.string() + ": is a file, a folder is written");
-    }
-    fs::rename(out, staging / "replaced", error);
+  const bool replaces = fs::exists(out, error);
+  if (replaces && !fs::is_directory(out, error)) {
+    return InvalidInput(out.string() + ": is a file, a folder is written");
   }
-  if (!error) fs::rename(finished, out, error);
-  if (!error) return OkStatus();
-  return IoError(out.string() + ": cannot be put in place: " + error.message());
+  fs::path old = staging;  // beside the staging folder, which is removed whatever happens
+  old += ".replaced";
+  if (replaces) fs::rename(out, old, error);
+  if (error) return failed(error);
+  fs::rename(finished, out, error);
+  if (!replaces) return error ? failed(error) : OkStatus();
+  std::error_code second;
+  if (!error) {
+    fs::remove_all(old, second);
+    return OkStatus();  // the model is there; a left-over that cannot be removed is hidden
+  }
+  fs::rename(old, out, second);
+  if (!second) return failed(error);
+  return failed(error).WithContext("what stood there is now '" + old.string() + "'");
 }
 
 // A message without the name that the folder has while it is written.
@@ -104,13 +109,14 @@ Result<OutputKind> OutputKindOf(const std::string& out) {
 
 Status CheckOutput(const std::string& in_name, const std::string& out_name, Replace replace) {
   std::error_code ignored;  // paths that cannot be examined fail when they are opened
-  const fs::path in = fs::weakly_canonical(in_name, ignored);
+  NPUMOE_ASSIGN_OR_RETURN(const fs::path gguf, GgufOf(in_name));  // a folder may hold one
+  const fs::path in = fs::weakly_canonical(gguf.empty() ? fs::path(in_name) : gguf, ignored);
   const fs::path out = fs::weakly_canonical(out_name, ignored);
   const auto [inside, rest] = std::mismatch(out.begin(), out.end(), in.begin(), in.end());
   if (inside == out.end() && fs::is_directory(out, ignored)) {
     return UsageError(out_name + ": is or holds the model that is read; choose another place");
   }
-  if (SplitName(in) == SplitName(out)) {
+  if (FirstPartOf(in) == FirstPartOf(out)) {
     return UsageError(out_name +
                       ": is the file that is read, or a part of it; choose another name");
   }
