@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
+
 #include "cli/table.h"
 
 namespace npumoe::cli {
@@ -13,16 +15,30 @@ std::vector<DeviceListing> AllDevices() {
   return devices;
 }
 
-std::string DeviceTable() {
+nlohmann::ordered_json DescribeDevices() {
+  nlohmann::ordered_json devices = nlohmann::ordered_json::array();
+  for (const DeviceListing& device : AllDevices()) {
+    devices.push_back({{"name", device.name},
+                       {"available", device.available},
+                       {"version", device.version},
+                       {"note", device.note}});
+  }
+  return devices;
+}
+
+std::string DeviceTable(const nlohmann::ordered_json& devices) {
   Table table({"device", "available", "version", "note"},
               {Align::kLeft, Align::kLeft, Align::kLeft, Align::kLeft});
-  for (const DeviceListing& device : AllDevices()) {
-    table.AddRow({device.name, device.available ? "yes" : "no", device.version, device.note});
+  for (const auto& device : devices) {
+    table.AddRow({device.at("name"), device.at("available") ? "yes" : "no", device.at("version"),
+                  device.at("note")});
   }
   std::string text = table.ToString();
   text.pop_back();
   return text;
 }
+
+std::string DeviceTable() { return DeviceTable(DescribeDevices()); }
 
 Status CheckDeviceName(const std::string& option, const std::string& name) {
   const std::string type = name.substr(0, name.find(':'));  // "openvino:CPU" is a part of one

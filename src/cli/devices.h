@@ -2,6 +2,7 @@
 // no device.
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -14,7 +15,10 @@ inline constexpr const char* kCpuDevice = "cpu";
 
 // The CPU first.
 std::vector<DeviceListing> AllDevices();
-// A table of name, availability, version and note; no line feed at the end.
+// A list of objects with name, available, version and note.
+nlohmann::ordered_json DescribeDevices();
+// The same as a table; no line feed at the end.
+std::string DeviceTable(const nlohmann::ordered_json& devices);
 std::string DeviceTable();
 // A usage error that lists all devices where `name` is none of them.
 Status CheckDeviceName(const std::string& option, const std::string& name);

@@ -9,6 +9,7 @@
 
 #include "base/mapped_file.h"
 #include "base/thread_pool.h"
+#include "cli/cache_facts.h"
 #include "cli/command.h"
 #include "cli/devices.h"
 #include "cli/doctor_report.h"
@@ -21,39 +22,12 @@
 namespace npumoe::cli {
 namespace {
 
-struct CacheUse {
-  int64_t packages = 0;
-  double bytes = 0;
-};
-
-CacheUse MeasureCache(const std::filesystem::path& cache) {
-  CacheUse use;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(cache, error)) {
-    if (entry.path().extension() == ".mlpackage") ++use.packages;
-  }
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(cache, error)) {
-    std::error_code size_error;
-    if (const auto size = entry.file_size(size_error); !size_error) {
-      use.bytes += static_cast<double>(size);
-    }
-  }
-  return use;
-}
-
-void PrintJson(int threads, const CacheUse& cache) {
-  nlohmann::ordered_json devices = nlohmann::ordered_json::array();
-  for (const DeviceListing& device : AllDevices()) {
-    devices.push_back({{"name", device.name},
-                       {"available", device.available},
-                       {"version", device.version},
-                       {"note", device.note}});
-  }
+void PrintJson(int threads, const CacheFacts& cache) {
   fmt::print("{}\n", nlohmann::ordered_json{{"version", kVersion},
                                             {"threads", threads},
                                             {"simd", KernelTargetName()},
                                             {"memory_bytes", DescribeMachine().memory_bytes},
-                                            {"devices", devices},
+                                            {"devices", DescribeDevices()},
                                             {"chips", ListChipProfiles(ChipFolders())},
                                             {"cache", DefaultCacheFolder().string()},
                                             {"cache_packages", cache.packages},
@@ -63,7 +37,7 @@ void PrintJson(int threads, const CacheUse& cache) {
 
 Status RunDoctor(bool json) {
   const int threads = ThreadPool().threads();
-  const CacheUse cache = MeasureCache(DefaultCacheFolder());
+  const CacheFacts cache = DescribeCache(DefaultCacheFolder());
   if (json) {
     PrintJson(threads, cache);
     return OkStatus();

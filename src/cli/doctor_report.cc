@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/thread_pool.h"
+#include "cli/cache_facts.h"
 #include "cli/device_check.h"
 #include "cli/devices.h"
 #include "cli/engine.h"
@@ -24,7 +25,6 @@ extern char** environ;
 namespace npumoe::cli {
 namespace {
 
-namespace fs = std::filesystem;
 using OrderedJson = nlohmann::ordered_json;
 
 constexpr size_t kMostCacheEntries = 40;            // chosen: the largest say enough
@@ -59,67 +59,18 @@ OrderedJson DescribeSettings() {
   return names;
 }
 
-double BytesBelow(const fs::directory_entry& entry) {
-  std::error_code error;
-  if (!entry.is_directory(error)) {
-    const auto size = entry.file_size(error);
-    return error ? 0 : static_cast<double>(size);
-  }
-  double sum = 0;
-  fs::recursive_directory_iterator item(entry.path(), error);
-  for (; !error && item != fs::recursive_directory_iterator(); item.increment(error)) {
-    std::error_code size_error;
-    const auto size = item->file_size(size_error);
-    if (!size_error) sum += static_cast<double>(size);
-  }
-  return sum;
-}
-
-// Entries of the cache and, as devices keep theirs in folders, of those folders.
-std::vector<std::pair<std::string, double>> CacheEntries(const fs::path& cache) {
-  std::vector<std::pair<std::string, double>> entries;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(cache, error)) {
-    const bool is_folder = entry.is_directory(error) && entry.path().extension().empty();
-    const std::string name = entry.path().filename().string();
-    if (!is_folder) {
-      entries.emplace_back(name, BytesBelow(entry));
-      continue;
-    }
-    for (const auto& inner : fs::directory_iterator(entry.path(), error)) {
-      entries.emplace_back(name + "/" + inner.path().filename().string(), BytesBelow(inner));
-    }
-  }
-  std::ranges::sort(entries, [](const auto& a, const auto& b) {
-    return a.second != b.second ? a.second > b.second : a.first < b.first;
-  });
-  return entries;
-}
-
-OrderedJson DescribeCache() {
-  const fs::path cache = DefaultCacheFolder();
-  const auto entries = CacheEntries(cache);
-  double bytes = 0;
+OrderedJson CacheJson() {
+  const std::filesystem::path folder = DefaultCacheFolder();
+  const CacheFacts cache = DescribeCache(folder);
   OrderedJson largest = OrderedJson::array();
-  for (const auto& [name, size] : entries) {
-    bytes += size;
-    if (largest.size() < kMostCacheEntries) largest.push_back({{"name", name}, {"bytes", size}});
+  for (const CacheEntry& entry : cache.entries) {
+    if (largest.size() == kMostCacheEntries) break;
+    largest.push_back({{"name", entry.name}, {"bytes", entry.bytes}});
   }
-  return {{"folder", cache.string()},
-          {"entries", entries.size()},
-          {"bytes", bytes},
+  return {{"folder", folder.string()},
+          {"entries", cache.entries.size()},
+          {"bytes", cache.bytes},
           {"largest", largest}};
-}
-
-OrderedJson DescribeDevices() {
-  OrderedJson devices = OrderedJson::array();
-  for (const DeviceListing& device : AllDevices()) {
-    devices.push_back({{"name", device.name},
-                       {"available", device.available},
-                       {"version", device.version},
-                       {"note", device.note}});
-  }
-  return devices;
 }
 
 OrderedJson ToJson(const SelfTest& test) {
@@ -180,16 +131,6 @@ std::string Joined(const OrderedJson& list) {
   return text.empty() ? "none" : text;
 }
 
-std::string DeviceText(const OrderedJson& devices) {
-  Table table({"device", "available", "version", "note"},
-              {Align::kLeft, Align::kLeft, Align::kLeft, Align::kLeft});
-  for (const OrderedJson& device : devices) {
-    table.AddRow({Text(device, "name"), device.at("available") ? "yes" : "no",
-                  Text(device, "version"), Text(device, "note")});
-  }
-  return table.ToString();
-}
-
 std::string TestText(const OrderedJson& tests) {
   Table table(
       {"self-test", "load", "launch", "", "error", "result"},
@@ -236,7 +177,7 @@ OrderedJson MakeDoctorReport() {
   report["devices"] = DescribeDevices();
   report["self_test_profile"] = profile.empty() ? kFallbackProfile : profile;
   report["self_tests"] = TestDevices(report["self_test_profile"]);
-  report["cache"] = DescribeCache();
+  report["cache"] = CacheJson();
   ShortenHome(report);
   return report;
 }
@@ -260,7 +201,7 @@ std::string DoctorReportText(const OrderedJson& report) {
   text += fmt::format("profile     {}; self-tests use {} (there are: {})\n",
                       profile.empty() ? "none for this chip" : profile,
                       Text(report, "self_test_profile"), Joined(report.at("chips")));
-  return text + CacheText(report.at("cache")) + "\n" + DeviceText(report.at("devices")) + "\n" +
+  return text + CacheText(report.at("cache")) + "\n" + DeviceTable(report.at("devices")) + "\n\n" +
          TestText(report.at("self_tests"));
 }
 
