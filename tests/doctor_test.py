@@ -163,10 +163,16 @@ def test_without_chip_profiles_the_report_still_comes(tmp_path, variables):
     program = tmp_path / "bin" / "npumoe"  # the program looks beside itself for chips, too
     program.parent.mkdir()
     shutil.copy(PROGRAM, program)
-    done = subprocess.run([str(program), "doctor", "--report", "--json"], capture_output=True,
-                          encoding="utf-8", timeout=600, check=True, cwd=tmp_path,
-                          env={**os.environ, **variables, "NPUMOE_CHIPS": ""})
-    report = json.loads(done.stdout)
+
+    def shown(*arguments):
+        return subprocess.run([str(program), "doctor", "--report", *arguments], capture_output=True,
+                              encoding="utf-8", timeout=600, check=True, cwd=tmp_path,
+                              env={**os.environ, **variables, "NPUMOE_CHIPS": ""}).stdout
+
+    report = json.loads(shown("--json"))
     assert report["chips"] == []
     assert not any(test["ok"] for test in report["self_tests"])
-    assert "m2-max" in report["self_tests"][0]["result"]
+    test = report["self_tests"][0]
+    assert "m2-max" in test["result"]
+    assert not {"load_ms", "launch_ms", "launch_time", "error"} & set(test)  # nothing happened
+    assert re.search(rf"^{test['device']} +- +- +- ", shown(), re.MULTILINE)

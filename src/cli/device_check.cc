@@ -16,6 +16,8 @@
 #include "graph/expert_program.h"
 #include "graph/mlpackage.h"
 #include "npu/device_registry.h"
+#include "runtime/row_error.h"
+#include "runtime/verify.h"
 
 namespace npumoe::cli {
 namespace {
@@ -108,46 +110,30 @@ std::vector<float> Reference(const Expert& expert) {
   return Product(expert.down, inner, kHidden, kIntermediate);
 }
 
-// NaN counts as infinitely wrong.
-double LargestError(const Halves& found, const std::vector<float>& expected) {
-  double largest = 0, error = 0;
-  for (size_t i = 0; i < expected.size(); ++i) {
-    const double difference = std::abs(F32FromF16(found[i]) - expected[i]);
-    largest = std::max(largest, std::abs(static_cast<double>(expected[i])));
-    error = std::max(error, std::isfinite(difference) ? difference : HUGE_VAL);
-  }
-  return error / largest;
-}
-
-Result<LaunchReport> LaunchOnce(Device& device, Program& program, DeviceBuffer& in,
-                                DeviceBuffer& out) {
-  DeviceBuffer* const inputs[] = {&in};
-  DeviceBuffer* const outputs[] = {&out};
-  NPUMOE_ASSIGN_OR_RETURN(
-      const RequestId request,
-      device.Submit({.program = &program, .inputs = inputs, .outputs = outputs, .rows = {}}));
-  return device.Wait(request, kLaunchLimitMs);
-}
-
-Status LaunchAndCompare(Device& device, Program& program, const Expert& expert, SelfTest& test) {
-  if (program.inputs().size() != 1 || program.outputs().size() != 1) {
+Status LaunchAndCompare(Device& device, std::unique_ptr<Program>& program, const Expert& expert,
+                        double limit_ms, SelfTest& test) {
+  if (program->inputs().size() != 1 || program->outputs().size() != 1) {
     return InvalidInput("the loaded program has other inputs and outputs than the package");
   }
-  NPUMOE_ASSIGN_OR_RETURN(const auto in, program.Allocate(program.inputs()[0]));
-  NPUMOE_ASSIGN_OR_RETURN(const auto out, program.Allocate(program.outputs()[0]));
-  Halves found(expert.x.size());
-  if (in->bytes().size() != 2 * expert.x.size() || out->bytes().size() != 2 * found.size()) {
-    return InvalidInput("the loaded program has other shapes than the package");
+  const TensorSpec in = program->inputs()[0], out = program->outputs()[0];
+  for (const TensorSpec& spec : {in, out}) {
+    if (spec.bytes() != BytesOf(DType::kF16, kHidden * kRows) || spec.dtype != DType::kF16) {
+      return InvalidInput("the loaded program has other shapes or types than the package");
+    }
   }
-  for (int launch = 0; launch < 2; ++launch) {  // the first one may have to wake somebody up
-    std::memcpy(in->bytes().data(), expert.x.data(), in->bytes().size());
-    NPUMOE_ASSIGN_OR_RETURN(test.launch, LaunchOnce(device, program, *in, *out));
-  }
-  std::memcpy(found.data(), out->bytes().data(), out->bytes().size());
-  test.error = LargestError(found, Reference(expert));
-  if (test.error <= kSelfTestTolerance) return OkStatus();
+  const TensorView x = {in.dtype, in.shape, reinterpret_cast<const std::byte*>(expert.x.data())};
+  NPUMOE_ASSIGN_OR_RETURN(ProgramRun run,
+                          RunLoadedProgram(program, device, {{in.name, x}}, limit_ms));
+  // The first launch may have to wake somebody up.
+  NPUMOE_ASSIGN_OR_RETURN(run, RunLoadedProgram(program, device, {{in.name, x}}, limit_ms));
+  test.launch = run.report;
+  RowError error;
+  error.Add({run.outputs.at(out.name).bytes.data(), 1, OutputRow::Layout::kF16Row},
+            Reference(expert));
+  test.error = error.Relative();
+  if (*test.error <= kSelfTestTolerance) return OkStatus();
   return {StatusCode::kNumeric,
-          fmt::format("wrong: off by {:.2g} of the largest output; {:.2g} is allowed", test.error,
+          fmt::format("wrong: off by {:.2g} of the largest output; {:.2g} is allowed", *test.error,
                       kSelfTestTolerance)};
 }
 
@@ -165,20 +151,18 @@ Result<std::unique_ptr<Device>> OpenDevice(const ChipProfile& profile, ThreadPoo
   return MakeDevice(test.device, profile, pool, options);
 }
 
-Status Run(const ChipProfile& profile, ThreadPool& pool, const std::string& faults,
-           SelfTest& test) {
+Status LoadAndTest(Device& device, double limit_ms, SelfTest& test) {
   const TestFolder folder;
   if (folder.path().empty()) return IoError("no temporary folder can be made; set TMPDIR");
   const Expert expert;
   const std::filesystem::path package = folder.path() / "self-test.mlpackage";
   NPUMOE_RETURN_IF_ERROR(WritePackage(expert, package));
-  NPUMOE_ASSIGN_OR_RETURN(const auto device, OpenDevice(profile, pool, faults, test));
-  test.info = device->info();
+  test.info = device.info();
   Stopwatch watch;
-  NPUMOE_ASSIGN_OR_RETURN(const auto program, device->Load(package, "main"));
+  NPUMOE_ASSIGN_OR_RETURN(auto program, device.Load(package, "main"));
   test.load_ms = watch.ElapsedMs();
   test.plan = program->compute_plan();
-  return LaunchAndCompare(*device, *program, expert, test);
+  return LaunchAndCompare(device, program, expert, limit_ms, test);
 }
 
 }  // namespace
@@ -195,11 +179,17 @@ std::vector<std::string> TestableDevices() {
   return names;
 }
 
-SelfTest TestDevice(const std::string& device, const ChipProfile& profile, ThreadPool& pool,
+void TestOpenDevice(Device& device, double limit_ms, SelfTest& test) {
+  test.status = LoadAndTest(device, limit_ms, test);
+}
+
+SelfTest TestDevice(const std::string& name, const ChipProfile& profile, ThreadPool& pool,
                     const std::string& faults) {
   SelfTest test;
-  test.device = device;
-  test.status = Run(profile, pool, faults, test);
+  test.device = name;
+  const auto device = OpenDevice(profile, pool, faults, test);
+  test.status = device.status();
+  if (device.ok()) TestOpenDevice(**device, kLaunchLimitMs, test);
   return test;
 }
 

@@ -18,9 +18,10 @@ struct SelfTest {
   Status status;  // ok: loaded, launched, and right
   DeviceInfo info;
   bool is_isolated = false;  // in a worker process
-  double load_ms = 0;        // measured
-  LaunchReport launch;       // of the second launch
-  double error = 0;          // largest difference as a share of the largest output
+  // None: it did not come so far.
+  std::optional<double> load_ms;       // measured
+  std::optional<LaunchReport> launch;  // the second one
+  std::optional<double> error;         // largest difference as a share of the largest output
   std::optional<ComputePlan> plan;
 };
 
@@ -34,7 +35,11 @@ std::vector<std::string> TestableDevices();
 // One expert, 1024 x 2048, 32 rows: enough that a Neural Engine takes it. Real devices run in a
 // worker process where one can be started, so that a crash is a result.
 // `faults`: injected ones of the emulator (npu/device_registry.h).
-SelfTest TestDevice(const std::string& device, const ChipProfile& profile, ThreadPool& pool,
+SelfTest TestDevice(const std::string& name, const ChipProfile& profile, ThreadPool& pool,
                     const std::string& faults = "");
+
+// The same on a device that is open; a launch may take `limit_ms`. What still runs then stays
+// loaded for good.
+void TestOpenDevice(Device& device, double limit_ms, SelfTest& test);
 
 }  // namespace npumoe::cli

@@ -73,17 +73,21 @@ OrderedJson CacheJson() {
           {"largest", largest}};
 }
 
+// Without the numbers of what did not happen. What is infinitely wrong has no JSON number.
 OrderedJson ToJson(const SelfTest& test) {
   OrderedJson json = {{"device", test.device},
                       {"ok", test.status.ok()},
                       {"result", test.status.ok() ? "right" : test.status.message()},
                       {"description", test.info.description},
                       {"version", test.info.version},
-                      {"isolated", test.is_isolated},
-                      {"load_ms", test.load_ms},
-                      {"launch_ms", test.launch.time_ms},
-                      {"launch_time", test.launch.modelled ? "modelled" : "measured"},
-                      {"error", test.error}};
+                      {"isolated", test.is_isolated}};
+  if (test.load_ms) json["load_ms"] = *test.load_ms;
+  if (test.launch) {
+    json["launch_ms"] = test.launch->time_ms;
+    json["launch_time"] = test.launch->modelled ? "modelled" : "measured";
+  }
+  if (test.error) json["error"] = *test.error;
+  if (test.error && !std::isfinite(*test.error)) json["error"] = "infinite";
   if (!test.status.ok()) json["code"] = Name(test.status.code());
   if (test.plan) {
     json["plan"] = {{"operations", test.plan->operations},
@@ -131,18 +135,24 @@ std::string Joined(const OrderedJson& list) {
   return text.empty() ? "none" : text;
 }
 
+// The number at `key` as `format` has it, a text as it is; "-" where it is absent.
+std::string Cell(const OrderedJson& test, const char* key, std::string (*format)(double)) {
+  const auto found = test.find(key);
+  if (found == test.end()) return "-";
+  return found->is_number() ? format(found->get<double>()) : found->get<std::string>();
+}
+
+std::string FormatError(double error) { return fmt::format("{:.1e}", error); }
+
 std::string TestText(const OrderedJson& tests) {
   Table table(
       {"self-test", "load", "launch", "", "error", "result"},
       {Align::kLeft, Align::kRight, Align::kRight, Align::kLeft, Align::kRight, Align::kLeft});
   std::string plans;
   for (const OrderedJson& test : tests) {
-    table.AddRow(
-        {Text(test, "device"), FormatMs(test.at("load_ms")), FormatMs(test.at("launch_ms")),
-         Text(test, "launch_time"),
-         fmt::format("{:.1e}",
-                     test.at("error").is_null() ? HUGE_VAL : test.at("error").get<double>()),
-         Text(test, "result")});
+    table.AddRow({Text(test, "device"), Cell(test, "load_ms", FormatMs),
+                  Cell(test, "launch_ms", FormatMs), test.value("launch_time", ""),
+                  Cell(test, "error", FormatError), Text(test, "result")});
     if (!test.contains("plan")) continue;
     const std::string elsewhere = Text(test.at("plan"), "elsewhere");
     plans += fmt::format("{}: {} of {} operations on the device{}\n", Text(test, "device"),

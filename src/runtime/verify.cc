@@ -227,6 +227,12 @@ Result<ProgramRun> RunProgram(const std::filesystem::path& package, const std::s
                               Device& device, const std::map<std::string, TensorView>& inputs,
                               double timeout_ms) {
   NPUMOE_ASSIGN_OR_RETURN(std::unique_ptr<Program> program, device.Load(package, function));
+  return RunLoadedProgram(program, device, inputs, timeout_ms);
+}
+
+Result<ProgramRun> RunLoadedProgram(std::unique_ptr<Program>& program, Device& device,
+                                    const std::map<std::string, TensorView>& inputs,
+                                    double timeout_ms) {
   NPUMOE_RETURN_IF_ERROR(CheckNoExtraInputs(*program, inputs));
   NPUMOE_ASSIGN_OR_RETURN(Buffers input_buffers, AllocateAll(*program, program->inputs()));
   NPUMOE_ASSIGN_OR_RETURN(Buffers output_buffers, AllocateAll(*program, program->outputs()));

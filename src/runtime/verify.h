@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -59,5 +60,10 @@ struct ProgramRun {
 Result<ProgramRun> RunProgram(const std::filesystem::path& package, const std::string& function,
                               Device& device, const std::map<std::string, TensorView>& inputs,
                               double timeout_ms = 60000);
+// The same for a program that is loaded. A request that still runs when the time is over keeps its
+// program and buffers, which are never destroyed then: `program` becomes null.
+Result<ProgramRun> RunLoadedProgram(std::unique_ptr<Program>& program, Device& device,
+                                    const std::map<std::string, TensorView>& inputs,
+                                    double timeout_ms);
 
 }  // namespace npumoe
