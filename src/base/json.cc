@@ -95,14 +95,10 @@ Result<Json> JsonBuilder::Take() {
   return std::move(root_);
 }
 
-// A value as a message shows it: short, on one line.
 std::string Describe(const Json& value) {
   if (value.is_object()) return "an object";
   if (value.is_array()) return "a list of " + std::to_string(value.size());
-  constexpr size_t kMaxShownBytes = 60;  // chosen
-  std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
-  if (text.size() > kMaxShownBytes) text = text.substr(0, kMaxShownBytes) + "...";
-  return text;
+  return JsonExcerpt(value);
 }
 
 std::string RangeText(int64_t min, int64_t max) {
@@ -125,6 +121,12 @@ std::optional<int64_t> ToInt(const Json& value, int64_t min, int64_t max) {
 }
 
 }  // namespace
+
+std::string JsonExcerpt(const Json& value, size_t max_bytes) {
+  std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
+  if (text.size() > max_bytes) text = text.substr(0, max_bytes) + "...";
+  return text;
+}
 
 Result<Json> ParseJson(std::string_view text, const std::string& name, JsonLimits limits) {
   if (text.size() > limits.max_bytes) {

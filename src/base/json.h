@@ -26,6 +26,8 @@ struct JsonLimits {
 
 // `name` (a path or a description) starts every message.
 Result<Json> ParseJson(std::string_view text, const std::string& name, JsonLimits limits = {});
+// A value as messages show it: on one line, cut after `max_bytes` (60: chosen).
+std::string JsonExcerpt(const Json& value, size_t max_bytes = 60);
 Result<Json> ReadJsonFile(const std::filesystem::path& path, JsonLimits limits = {});
 
 // One JSON object of a named source. Every getter fails when the field has another type or lies

@@ -6,12 +6,7 @@
 namespace npumoe {
 namespace {
 
-std::string Shown(const Json& value) {
-  constexpr size_t kMaxShownBytes = 100;  // chosen: one line of a terminal
-  std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
-  if (text.size() > kMaxShownBytes) text = text.substr(0, kMaxShownBytes) + "...";
-  return text;
-}
+constexpr size_t kMaxShownBytes = 100;  // chosen: one line of a terminal
 
 Status RefuseActivationOtherThanSilu(const JsonObject& json) {
   NPUMOE_ASSIGN_OR_RETURN(const std::string activation, json.String("hidden_act", "silu"));
@@ -37,7 +32,7 @@ Status RefuseQuantization(const JsonObject& json, std::string_view allowed_metho
 
 Status UnsupportedField(const JsonObject& json, const std::string& key,
                         const std::string& allowed) {
-  return UnsupportedField(json, key, allowed, Shown(json.json().value(key, Json())));
+  return UnsupportedField(json, key, allowed, JsonExcerpt(json.json().value(key, Json())));
 }
 
 Status UnsupportedField(const JsonObject& json, const std::string& key, const std::string& allowed,
@@ -203,9 +198,9 @@ Status RefuseUnsupportedFields(const JsonObject& json, std::string_view allowed_
 Status RefuseSlidingWindow(const JsonObject& json, int num_layers) {
   NPUMOE_ASSIGN_OR_RETURN(const bool used, json.Bool("use_sliding_window", false));
   if (used && json.Has("sliding_window")) {
-    return UnsupportedField(json, "use_sliding_window",
-                            "attention over the whole context only in this family",
-                            "true with sliding_window " + Shown(json.json()["sliding_window"]));
+    return UnsupportedField(
+        json, "use_sliding_window", "attention over the whole context only in this family",
+        "true with sliding_window " + JsonExcerpt(json.json()["sliding_window"], kMaxShownBytes));
   }
   NPUMOE_ASSIGN_OR_RETURN(const std::vector<std::string> types, ReadLayerTypes(json, num_layers));
   for (const std::string& type : types) {
