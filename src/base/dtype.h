@@ -62,5 +62,7 @@ uint16_t BF16FromF32(float value);
 float F32FromBF16(uint16_t bits);
 
 inline constexpr float kF16Max = 65504.0f;
+// The first magnitude that rounds to infinity: halfway to the next step.
+inline constexpr float kF16FirstInfinite = 65520.0f;
 
 }  // namespace npumoe

@@ -40,12 +40,14 @@ bool HoldsConstant(const KnownValue& value, int rank) {
 
 bool Fits(const KnownValue& value, ParameterKind kind) {
   const bool text = HoldsConstant<std::string>(value, 0);
+  // Packed integers stand in packages; nothing computes with them.
+  const bool tensor = !text && !IsSubByte(value.spec.dtype);
   switch (kind) {
     case ParameterKind::kTensor:
     case ParameterKind::kTensors:
-      return !text;
+      return tensor;
     case ParameterKind::kConstantTensor:
-      return !text && (value.constant != nullptr || value.materialised);
+      return tensor && (value.constant != nullptr || value.materialised);
     case ParameterKind::kStoredTensor:
       return !text && value.constant != nullptr;
     case ParameterKind::kInt:

@@ -43,11 +43,10 @@ Status CopyInt4(const TensorView& blocks, std::span<std::byte> bytes) {
 // `steps` is the largest magnitude of an integer.
 Status CopyScales(const TensorView& blocks, float steps, const std::string& what,
                   std::span<std::byte> bytes) {
-  constexpr float kFirstInfinite = 65520.0f;
   for (int64_t b = 0; b < BlockCount(blocks); ++b) {
     uint16_t scale;
     std::memcpy(&scale, BlockAt(blocks, b), sizeof scale);
-    if (!(std::abs(F32FromF16(scale)) * steps < kFirstInfinite)) {
+    if (!(std::abs(F32FromF16(scale)) * steps < kF16FirstInfinite)) {
       return Status(StatusCode::kNumeric, what + ": the scale of elements " +
                                               std::to_string(b * kBlock) + " to " +
                                               std::to_string(b * kBlock + kBlock - 1) + " is " +
@@ -72,10 +71,13 @@ Result<WeightMatrix> TakeOverBlocks(const TensorView& blocks, const std::string&
                       WeightData{{},
                                  [blocks, eight](std::span<std::byte> bytes) {
                                    return eight ? CopyInt8(blocks, bytes) : CopyInt4(blocks, bytes);
-                                 }},
-                      WeightData{{}, [blocks, steps, what](std::span<std::byte> bytes) {
+                                 },
+                                 "values of " + what},
+                      WeightData{{},
+                                 [blocks, steps, what](std::span<std::byte> bytes) {
                                    return CopyScales(blocks, steps, what, bytes);
-                                 }});
+                                 },
+                                 "scales of " + what});
 }
 
 }  // namespace npumoe

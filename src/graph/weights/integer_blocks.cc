@@ -17,11 +17,10 @@ float Nearest(float value) {
 // The fp16 scale nearest to `wanted` with which integers up to `steps` reach `largest`, or the one
 // below it where its products would leave fp16.
 uint16_t ScaleFor(float wanted, float largest, float steps) {
-  constexpr float kFirstInfinite = 65520.0f;  // rounds to infinity
   uint16_t bits = F16FromF32(wanted);
   const auto magnitude = [&] { return std::abs(F32FromF16(bits)); };
   if (magnitude() * (steps + 0.5f) < largest) ++bits;  // also from 0 to the smallest number
-  if (magnitude() * steps >= kFirstInfinite) --bits;
+  if (magnitude() * steps >= kF16FirstInfinite) --bits;
   return bits;
 }
 

@@ -78,9 +78,8 @@ class MatrixEncoder::State {
   Status ForEachSoundRows(
       const std::function<void(int64_t first, std::span<const float> rows)>& visit) const {
     return ForEachRows(source_, [&](int64_t first, std::span<const float> rows) {
-      constexpr float kFirstInfinite = 65520.0f;
       for (size_t i = 0; i < rows.size(); ++i) {
-        if (std::abs(rows[i]) < kFirstInfinite) continue;
+        if (std::abs(rows[i]) < kF16FirstInfinite) continue;
         return Status(StatusCode::kNumeric,
                       source_.what + ": element " +
                           std::to_string(first * source_.in + static_cast<int64_t>(i)) + " is " +
