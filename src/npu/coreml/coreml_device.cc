@@ -9,9 +9,8 @@
 #include <utility>
 
 #include "base/log.h"
-#include "graph/mlpackage.h"
-#include "graph/validator.h"
 #include "npu/coreml/coreml_program.h"
+#include "npu/package_limits.h"
 
 namespace npumoe {
 namespace {
@@ -43,34 +42,21 @@ Status AvailabilityOf(coreml_device::Bridge* bridge) {
 }
 
 struct CheckedPackage {
+  std::shared_ptr<const Mlpackage> package;
   LoadJob job;
   int64_t weight_bytes = 0;
 };
 
-Status CheckLimits(const Graph& graph, int64_t file_bytes, const ChipProfile& profile) {
-  const NpuLimits& limits = profile.limits;
-  if (graph.WeightBytes() > limits.max_program_bytes) {
-    return ResourceExhausted(fmt::format(
-        "program-too-large: {} bytes of weights; profile {} allows {} in one program; plan "
-        "smaller groups",
-        graph.WeightBytes(), profile.name, limits.max_program_bytes));
-  }
-  if (file_bytes > limits.max_weight_file_bytes) {
-    return ResourceExhausted(fmt::format("weight-file-too-large: {} bytes; profile {} allows {}",
-                                         file_bytes, profile.name, limits.max_weight_file_bytes));
-  }
-  return RefusalOf(ValidateGraph(graph, LimitsOf(profile)));
-}
-
 // Everything that can be said without Core ML.
 Result<CheckedPackage> CheckPackage(const std::filesystem::path& path, const std::string& function,
-                                    const ChipProfile& profile) {
-  NPUMOE_ASSIGN_OR_RETURN(const Mlpackage package, ReadMlpackage(path));
+                                    Core& core) {
+  CheckedPackage checked;
+  NPUMOE_ASSIGN_OR_RETURN(checked.package, core.packages.Get(path));
+  const Mlpackage& package = *checked.package;
   NPUMOE_ASSIGN_OR_RETURN(const Graph* graph, package.Function(function));
   NPUMOE_RETURN_IF_ERROR(
-      CheckLimits(*graph, package.weight_file_bytes, profile)
+      CheckPackageFits(package, *graph, core.profile)
           .WithContext(fmt::format("{}: function '{}'", path.string(), function)));
-  CheckedPackage checked;
   checked.job = {path, function, package.functions.size() == 1, graph->inputs, {}};
   for (const std::string& name : graph->outputs) checked.job.outputs.push_back(*graph->Find(name));
   checked.weight_bytes = graph->WeightBytes();
@@ -128,9 +114,8 @@ class CoremlDevice final : public Device {
   }
 
   Status Supports(const std::filesystem::path& package, const std::string& function) override {
-    NPUMOE_RETURN_IF_ERROR(core_->CheckPlaces());
-    NPUMOE_ASSIGN_OR_RETURN(const CheckedPackage checked,
-                            CheckPackage(package, function, core_->profile));
+    NPUMOE_RETURN_IF_ERROR(core_->places.Check());
+    NPUMOE_ASSIGN_OR_RETURN(const CheckedPackage checked, CheckPackage(package, function, *core_));
     return core_->loader.KnownRefusal(checked.job);
   }
 
@@ -191,8 +176,7 @@ class CoremlDevice final : public Device {
                                             const std::string& function) {
     Clock& clock = *core_->parts.clock;
     const double begin_ms = clock.NowMs();
-    NPUMOE_ASSIGN_OR_RETURN(CheckedPackage checked,
-                            CheckPackage(package, function, core_->profile));
+    NPUMOE_ASSIGN_OR_RETURN(CheckedPackage checked, CheckPackage(package, function, *core_));
     auto loaded = core_->loader.Load(checked.job);
     if (!loaded.ok()) {
       return loaded.status().WithContext(
@@ -207,6 +191,7 @@ class CoremlDevice final : public Device {
     core_->MarkActive();
     CoremlProgram::Parts parts{.loaded = *std::move(loaded),
                                .place = std::move(place),
+                               .package = std::move(checked.package),
                                .inputs = std::move(checked.job.inputs),
                                .outputs = std::move(checked.job.outputs),
                                .weight_bytes = checked.weight_bytes,

@@ -16,22 +16,8 @@ int Core::RunsNow() {
 }
 
 Result<std::shared_ptr<const void>> Core::TakePlace(const std::shared_ptr<Core>& core) {
-  // Taken before it is used, so that loads at the same time cannot pass the limit together.
-  int64_t programs = core->programs_.load();
-  do {
-    NPUMOE_RETURN_IF_ERROR(core->CheckPlaces(programs));
-  } while (!core->programs_.compare_exchange_weak(programs, programs + 1));
-  return std::shared_ptr<const void>(core.get(), [core](const void*) { --core->programs_; });
-}
-
-Status Core::CheckPlaces() const { return CheckPlaces(programs_.load()); }
-
-Status Core::CheckPlaces(int64_t programs) const {
-  if (programs < profile.limits.max_programs) return OkStatus();
-  return ResourceExhausted(fmt::format(
-      "too-many-programs: {} programs are loaded; profile {} allows {} in one process; unload "
-      "one, or plan with larger groups",
-      programs, profile.name, profile.limits.max_programs));
+  NPUMOE_RETURN_IF_ERROR(core->places.Take());
+  return std::shared_ptr<const void>(core.get(), [core](const void*) { core->places.Free(); });
 }
 
 void Core::MarkActive() {

@@ -14,6 +14,8 @@
 #include "npu/coreml/request_table.h"
 #include "npu/coreml/tensor_memory.h"
 #include "npu/device.h"
+#include "npu/package_cache.h"
+#include "npu/package_limits.h"
 #include "npu/profile.h"
 
 namespace npumoe::coreml_device {
@@ -26,6 +28,7 @@ struct Core {
         options(o),
         parts(seams),
         facts(host),
+        places(p),
         loader(o, seams, host, std::move(cache)),
         requests(p.limits.max_requests_in_flight) {}
 
@@ -34,21 +37,19 @@ struct Core {
   void MarkActive();
   // One of the places for programs that the profile has; free again when the answer goes.
   static Result<std::shared_ptr<const void>> TakePlace(const std::shared_ptr<Core>& core);
-  Status CheckPlaces() const;
 
   const ChipProfile profile;
   const CoremlOptions options;
   const CoremlParts parts;
   const HostFacts facts;
+  PackageCache packages;
+  ProgramPlaces places;
   ProgramLoader loader;
   RequestTable requests;
   std::atomic<bool> lost{false};
   std::atomic<int64_t> opened{1};  // how often; programs of an earlier opening are lost
 
  private:
-  Status CheckPlaces(int64_t programs) const;
-
-  std::atomic<int64_t> programs_{0};
   std::mutex activity_mutex_;
   double last_activity_ms_ = 0;
 };
@@ -70,6 +71,7 @@ class CoremlProgram final : public Program {
   struct Parts {
     LoadedFunction loaded;
     std::shared_ptr<const void> place;
+    std::shared_ptr<const Mlpackage> package;  // not read again for its other functions
     std::vector<TensorSpec> inputs, outputs;
     int64_t weight_bytes = 0;
     double load_ms = 0;

@@ -10,10 +10,9 @@
 #include <thread>
 #include <utility>
 
-#include "graph/mlpackage.h"
-#include "graph/validator.h"
 #include "npu/emulator/emulator_program.h"
 #include "npu/emulator/fault_effects.h"
+#include "npu/package_limits.h"
 
 namespace npumoe {
 namespace {
@@ -29,37 +28,15 @@ using emulator::FindEffect;
 using emulator::LoadedProgram;
 using emulator::SameLayout;
 
-Status CheckBytes(int64_t program_bytes, int64_t file_bytes, const ChipProfile& profile) {
-  const NpuLimits& limits = profile.limits;
-  if (program_bytes > limits.max_program_bytes) {
-    return ResourceExhausted(fmt::format(
-        "program-too-large: {} bytes of weights; profile {} allows {} in one program; plan "
-        "smaller groups",
-        program_bytes, profile.name, limits.max_program_bytes));
-  }
-  if (file_bytes > limits.max_weight_file_bytes) {
-    return ResourceExhausted(fmt::format("weight-file-too-large: {} bytes; profile {} allows {}",
-                                         file_bytes, profile.name, limits.max_weight_file_bytes));
-  }
-  return OkStatus();
-}
-
 Result<LoadedProgram> ReadProgram(const std::filesystem::path& path, const std::string& function,
-                                  const ChipProfile& profile) {
-  NPUMOE_ASSIGN_OR_RETURN(Mlpackage package, ReadMlpackage(path));
-  NPUMOE_ASSIGN_OR_RETURN(const Graph* graph, package.Function(function));
+                                  Core& core) {
+  NPUMOE_ASSIGN_OR_RETURN(const auto package, core.packages.Get(path));
+  NPUMOE_ASSIGN_OR_RETURN(const Graph* graph, package->Function(function));
   const auto where = [&](const Status& status) {
     return status.WithContext(fmt::format("{}: function '{}'", path.string(), function));
   };
-  if (Status s = CheckBytes(graph->WeightBytes(), package.weight_file_bytes, profile); !s.ok()) {
-    return where(s);
-  }
-  const PackageFacts facts{static_cast<int64_t>(package.functions.size()),
-                           package.weight_file_bytes};
-  if (Status s = RefusalOf(ValidateGraph(*graph, LimitsOf(profile), facts)); !s.ok()) {
-    return where(s);
-  }
-  auto executable = Executable::Build(*graph, package.storage);
+  if (Status s = CheckPackageFits(*package, *graph, core.profile); !s.ok()) return where(s);
+  auto executable = Executable::Build(*graph, {package});
   if (!executable.ok()) return where(executable.status());
   LoadedProgram loaded;
   loaded.executable = *std::move(executable);
@@ -102,14 +79,6 @@ void Apply(std::span<const FaultEffect> effects, LoadedProgram& program) {
       program.effects.push_back(effect);
     }
   }
-}
-
-Status CheckPlaces(int64_t programs, const ChipProfile& profile) {
-  if (programs < profile.limits.max_programs) return OkStatus();
-  return ResourceExhausted(fmt::format(
-      "too-many-programs: {} programs are loaded; profile {} allows {} in one process; unload "
-      "one, or plan with larger groups",
-      programs, profile.name, profile.limits.max_programs));
 }
 
 // The buffers of one side of a request, checked against the specs.
@@ -177,26 +146,22 @@ class Emulator final : public Device, public emulator::FaultTarget {
 
   Status Supports(const std::filesystem::path& package, const std::string& function) override {
     if (core_->lost) return emulator::DeviceIsLost();
-    NPUMOE_RETURN_IF_ERROR(CheckPlaces(core_->programs.load(), core_->profile));
-    return ReadProgram(package, function, core_->profile).status();
+    NPUMOE_RETURN_IF_ERROR(core_->places.Check());
+    return ReadProgram(package, function, *core_).status();
   }
 
   Result<std::unique_ptr<Program>> Load(const std::filesystem::path& package,
                                         const std::string& function) override {
+    std::vector<FaultEffect> effects = TakeInjected();  // of this event, even if it is refused
     if (core_->lost) return emulator::DeviceIsLost();
-    std::vector<FaultEffect> effects = TakeInjected();
     for (const FaultEffect& e : core_->faults.OnLoad(emulator::FaultNameOf(package, function))) {
       effects.push_back(e);
     }
     NPUMOE_RETURN_IF_ERROR(SufferLoad(effects, *core_));
-    // The place is taken first, so that loads at the same time cannot pass the limit together.
-    int64_t programs = core_->programs.load();
-    do {
-      NPUMOE_RETURN_IF_ERROR(CheckPlaces(programs, core_->profile));
-    } while (!core_->programs.compare_exchange_weak(programs, programs + 1));
-    auto program = ReadProgram(package, function, core_->profile);
+    NPUMOE_RETURN_IF_ERROR(core_->places.Take());
+    auto program = ReadProgram(package, function, *core_);
     if (!program.ok()) {
-      --core_->programs;
+      core_->places.Free();
       return program.status();
     }
     Apply(effects, *program);
@@ -204,6 +169,7 @@ class Emulator final : public Device, public emulator::FaultTarget {
   }
 
   Result<RequestId> Submit(const LaunchRequest& request) override {
+    std::vector<FaultEffect> effects = TakeInjected();
     auto* program = dynamic_cast<EmulatedProgram*>(request.program);
     if (program == nullptr || program->core() != core_) {
       return InvalidInput("the request's program was not loaded by this device");
@@ -214,7 +180,6 @@ class Emulator final : public Device, public emulator::FaultTarget {
                             CheckBuffers(request.outputs, program->outputs(), "output"));
     NPUMOE_RETURN_IF_ERROR(CheckDistinct(inputs, outputs));
     NPUMOE_RETURN_IF_ERROR(CheckRows(request.rows, *program->loaded().executable));
-    std::vector<FaultEffect> effects = TakeInjected();
     for (const FaultEffect& e : core_->faults.OnLaunch(program->loaded().fault_name)) {
       effects.push_back(e);
     }

@@ -35,7 +35,8 @@ namespace emulator {
 class FaultTarget {
  public:
   virtual ~FaultTarget() = default;
-  // The next Load or Submit suffers these, besides what a script of its own says.
+  // The next Load or Submit suffers these, besides what a script of its own says; where it is
+  // refused for another reason, nobody does.
   virtual void InjectNext(std::vector<FaultEffect> effects) = 0;
 };
 

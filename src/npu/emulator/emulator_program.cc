@@ -25,7 +25,7 @@ EmulatedProgram::EmulatedProgram(std::shared_ptr<Core> core, LoadedProgram loade
 
 EmulatedProgram::~EmulatedProgram() {
   core_->queue.Forget(this);
-  --core_->programs;
+  core_->places.Free();
 }
 
 Status EmulatedProgram::CheckSpec(const TensorSpec& spec) const {

@@ -16,6 +16,8 @@
 #include "npu/emulator/executable.h"
 #include "npu/emulator/fault_injector.h"
 #include "npu/emulator/launch_queue.h"
+#include "npu/package_cache.h"
+#include "npu/package_limits.h"
 #include "npu/profile.h"
 
 namespace npumoe::emulator {
@@ -45,6 +47,7 @@ struct Core {
         pool(shared_pool),
         load_timeout_ms(options.load_timeout_ms),
         faults(options.faults),
+        places(p),
         queue(options.start, p.limits.max_requests_in_flight) {}
 
   const ChipProfile profile;
@@ -52,7 +55,8 @@ struct Core {
   const double load_timeout_ms;
   FaultInjector faults;
   AlignedBuffer<float> workspace;  // the worker's alone
-  std::atomic<int64_t> programs{0};
+  PackageCache packages;
+  ProgramPlaces places;
   std::atomic<bool> lost{false};
   std::atomic<int64_t> opened{1};  // how often; programs of an earlier opening are lost
   LaunchQueue queue;               // last: its worker ends before the rest goes

@@ -13,8 +13,9 @@
 // What happens:
 //   refuse-too-large, refuse-too-many, refuse-unsupported
 //                   the load (or launch) fails with the status of a real limit
-//   slow-compile    (modelled-s=120, sleep-ms=0) the compiler works for minutes: Load sleeps
-//                   `sleep-ms`, and the program's next launch reports `modelled-s` on top
+//   slow-compile    (modelled-s=120, sleep-ms=0) the compiler works for minutes. A load that is
+//                   hit sleeps `sleep-ms`, and Program::load_report() says `modelled-s`; a launch
+//                   does so when it runs, and reports `modelled-s` on top
 //   cpu-placement   (factor=30) runs on the CPU without a word: right, its reported time
 //                   multiplied; a load that is hit shows it in Program::compute_plan()
 //   wrong           (rows=1, seed=1) so large a share of the rows are other numbers, of the
