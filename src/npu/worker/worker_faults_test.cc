@@ -17,6 +17,14 @@ class WorkerFaults : public WorkerTest {
     EXPECT_NE(health.events[0].reason.find(reason), std::string::npos) << health.events[0].reason;
     EXPECT_EQ(health.events[0].count, restarts);
   }
+  // A program whose first life, once killed, stays until the test creates the file "release".
+  std::filesystem::path UnkillableWorker() {
+    const std::filesystem::path program = folder_ / "unkillable.sh";
+    std::ofstream(program) << "#!/bin/sh\nexec '" << NPUMOE_WORKER_HOST << "' \"$1\" '"
+                           << folder_.path().string() << "'\n";
+    std::filesystem::permissions(program, std::filesystem::perms::owner_all);
+    return program;
+  }
   // Kills a worker, if one runs at this moment.
   static bool KillOneWorker() {
     const std::vector<pid_t> children = Children();
@@ -57,6 +65,36 @@ TEST_F(WorkerFaults, SurviveAHang) {
   EXPECT_EQ(OutputOf(other), expected_[2]);
   EXPECT_GE(device->health().restarts, 1);
   EXPECT_EQ(device->health().events[0].reason, "no answer within 1500 ms");
+}
+
+TEST_F(WorkerFaults, DoNotWaitForAProcessThatCannotBeKilled) {
+  WorkerDeviceOptions options = TestOptions(1, "hang @ launch=1");
+  options.launch_deadline_ms = 300;
+  options.program = UnkillableWorker();
+  const auto device = MakeTestWorkers(options);
+  if (std::filesystem::exists(folder_ / "killable")) {
+    const char* ci = std::getenv("CI");
+    if (ci != nullptr && std::string(ci) == "true") FAIL() << "processes cannot be traced";
+    GTEST_SKIP() << "processes cannot be traced here";
+  }
+  Bound bound = LoadOn(*device);
+  Fill(bound, 1);
+  const RequestId request = *bound.Submit(*device);
+  Status status(StatusCode::kDeadlineExceeded, "");
+  double longest_ms = 0;
+  while (status.code() == StatusCode::kDeadlineExceeded) {
+    Stopwatch watch;
+    status = device->Wait(request, 10).status();
+    longest_ms = std::max(longest_ms, watch.ElapsedMs());
+  }
+  EXPECT_TRUE(status.ok()) << status.message();
+  EXPECT_LT(longest_ms, 5000);
+  EXPECT_EQ(OutputOf(bound), expected_[1]);
+  EXPECT_EQ(Children().size(), 2u);  // the killed one, and the one in its place
+  std::ofstream(folder_ / "release") << "";
+  while (Children().size() > 1) std::this_thread::yield();
+  ExpectRight(*device, bound, 2);
+  ExpectHealth(*device, 1, "no answer within 300 ms");
 }
 
 TEST_F(WorkerFaults, EndALoadThatHangsAtItsLimit) {

@@ -240,7 +240,7 @@ Status WorkerFleet::Reopen() {
   for (WorkerLink& link : links_) {
     if (link.state() != WorkerLink::State::kBroken) continue;
     useless_lives_[static_cast<size_t>(link.index())] = 0;
-    link.Stop();
+    link.Unbreak();
   }
   Wake();  // the supervisor starts what is stopped
   changed_.wait(lock, [&] {

@@ -78,12 +78,6 @@ class WorkerFleet {
     bool asked = false;
     std::optional<Status> answer;
   };
-  // Why a worker is ended.
-  struct Cause {
-    enum class Kind { kEnded, kDeadline, kDeviceLost, kProtocol };
-    Kind kind = Kind::kEnded;
-    std::string reason;
-  };
 
   WorkerFleet(const ChipProfile& profile, const WorkerDeviceOptions& options,
               std::vector<emulator::Fault> faults);
@@ -109,10 +103,10 @@ class WorkerFleet {
 
   // Ends and restarts (worker_recovery.cc).
   void StartLink(WorkerLink& link);
-  void EndLink(WorkerLink& link, const Cause& cause);
-  void CountUselessLife(WorkerLink& link, const Cause& cause, const ProcessEnd& end,
-                        const std::string& reason);
-  void Blame(const Operation& oldest, const Cause& cause, const ProcessEnd& end);
+  void EndLink(WorkerLink& link, EndCause cause);
+  void CheckEnd(WorkerLink& link);
+  void CountUselessLife(WorkerLink& link, const WorkerLink::Stopped& stopped);
+  void Blame(const WorkerLink::Stopped& stopped);
   void ReturnWork(const WorkerLink::Stopped& stopped);
   void BreakLink(WorkerLink& link, const std::string& reason);
   void FailProgram(int64_t id, const Status& failure);

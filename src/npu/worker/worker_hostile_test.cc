@@ -55,8 +55,8 @@ class HostileEngine : public WorkerTest {
     while (poll(&answer, 1, quiet_ms) > 0 && recv(socket.get(), rest, sizeof rest, 0) > 0) {
     }
     shutdown(socket.get(), SHUT_WR);
-    process->AwaitEnd(60000);
-    return process->Kill().words;
+    const auto end = process->AwaitEnd(60000);
+    return end ? end->words : "no end";
   }
   static constexpr int kQuietMs = 500;  // longer than a small package takes
 };

@@ -10,6 +10,8 @@ namespace {
 
 constexpr size_t kMaxLineBytes = 1000;  // of the log; longer ones are cut into several
 constexpr int kFinishMs = 1000;         // chosen: closing a device takes far less
+// SIGKILL ends a process at once, but for one that sleeps in a driver or is traced; chosen.
+constexpr double kEndGraceMs = 2000;
 
 Status Unexpected(const Frame& frame) {
   return InvalidInput(fmt::format("it sent a message of type {} that nothing asked for",
@@ -79,23 +81,51 @@ std::vector<std::string> WorkerLink::TakeLogLines() {
   return lines;
 }
 
-WorkerLink::Stopped WorkerLink::Stop() {
+void WorkerLink::BeginEnd(EndCause cause) {
+  cause_ = std::move(cause);
+  was_starting_ = state_ == State::kStarting;
+  channel_ = EngineChannel();
+  process_.Kill();
+  state_ = State::kEnding;
+  Restamp();
+}
+
+std::optional<WorkerLink::Stopped> WorkerLink::TakeEnd() {
   Stopped stopped;
-  stopped.end = process_.Kill();
+  stopped.end = process_.Collect();
+  if (!stopped.end && waiting_ms(SteadyClock().NowMs()) < kEndGraceMs) return std::nullopt;
+  stopped.cause = std::move(cause_);
+  stopped.was_starting = was_starting_;
   stopped.last_lines = TakeLogLines();
   if (!log_rest_.empty()) stopped.last_lines.push_back(std::exchange(log_rest_, ""));
   stopped.unanswered = std::exchange(asked_, {});
-  segments_.clear();
-  channel_ = EngineChannel();
-  process_ = WorkerProcess();
+  Forget();
   state_ = State::kStopped;
   return stopped;
+}
+
+void WorkerLink::Forget() {
+  if (process_.running()) left_.push_back(std::move(process_));
+  process_ = WorkerProcess();
+  channel_ = EngineChannel();
+  log_rest_.clear();
+  segments_.clear();
+}
+
+void WorkerLink::Break() {
+  process_.Kill();
+  Forget();
+  state_ = State::kBroken;
+}
+
+void WorkerLink::CollectLeft() {
+  std::erase_if(left_, [](WorkerProcess& process) { return process.Collect().has_value(); });
 }
 
 void WorkerLink::Finish() {
   channel_ = EngineChannel();  // tells it to end
   process_.AwaitEnd(kFinishMs);
-  Stop();
+  process_ = WorkerProcess();
 }
 
 }  // namespace npumoe::worker

@@ -4,6 +4,7 @@
 
 #include <deque>
 #include <filesystem>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -23,20 +24,30 @@ struct Operation {
   int64_t id = 0;  // of program, query or request
 };
 
+// Why a worker is ended.
+struct EndCause {
+  enum class Kind { kEnded, kDeadline, kDeviceLost, kProtocol };
+  Kind kind = Kind::kEnded;
+  std::string reason;
+};
+
+// No function waits, but for Finish.
 class WorkerLink {
  public:
-  enum class State { kStopped, kStarting, kReady, kBroken };
+  // kEnding: it was told to end, and the system has not said yet that it has.
+  enum class State { kStopped, kStarting, kReady, kEnding, kBroken };
 
   explicit WorkerLink(int index) : index_(index) {}
 
   int index() const { return index_; }
   State state() const { return state_; }
   int fd() const { return channel_.fd(); }
-  int log() const { return process_.log(); }
+  // Nothing to wait for while it ends: the rest of its log is read at the end.
+  int log() const { return state_ == State::kEnding ? -1 : process_.log(); }
   bool wants_to_write() const { return channel_.wants_to_write(); }
   bool asked() const { return !asked_.empty(); }
   const Operation& oldest() const { return asked_.front(); }
-  // How long the oldest has been the oldest, or the start has lasted.
+  // How long the oldest has been the oldest, or the start or the end has lasted.
   double waiting_ms(double now_ms) const { return now_ms - since_ms_; }
 
   // A process; says hello.
@@ -54,24 +65,38 @@ class WorkerLink {
   Result<std::optional<Frame>> Next() { return channel_.Next(); }
   // Whole lines that the worker has written to stderr.
   std::vector<std::string> TakeLogLines();
-  // Ends the process and returns how it ended and what had not been answered.
+  // Kills the process: state kEnding.
+  void BeginEnd(EndCause cause);
+  // In state kEnding: how it ended and what it had not answered, once it has ended or has been
+  // given up; the worker can be started again then.
   struct Stopped {
-    ProcessEnd end;
+    EndCause cause;
+    bool was_starting = false;
+    std::optional<ProcessEnd> end;  // none: SIGKILL has not ended it
     std::deque<Operation> unanswered;
     std::vector<std::string> last_lines;
   };
-  Stopped Stop();
-  void Break() { state_ = State::kBroken; }
-  // Lets an idle worker end by itself.
+  std::optional<Stopped> TakeEnd();
+  // A worker of which nobody wants to know how it ends.
+  void Break();
+  void Unbreak() { state_ = State::kStopped; }
+  // Processes that were killed and have not ended; CollectLeft collects those that have.
+  bool has_left() const { return !left_.empty(); }
+  void CollectLeft();
+  // Lets an idle worker end by itself. Waits for it, but not for ever.
   void Finish();
 
  private:
   void Restamp();
+  void Forget();
 
   int index_;
   State state_ = State::kStopped;
   bool greeted_ = false;
+  EndCause cause_;
+  bool was_starting_ = false;
   WorkerProcess process_;
+  std::vector<WorkerProcess> left_;
   EngineChannel channel_;
   std::deque<Operation> asked_;
   std::set<int64_t> segments_;  // that this process has mapped

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/socket.h>
@@ -10,8 +9,12 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <system_error>
+#include <thread>
+
+#include "base/clock.h"
 
 extern char** environ;
 
@@ -20,6 +23,7 @@ namespace {
 
 constexpr int kFirstFree = kWorkerSocket + 1;  // descriptors that dup2 in the child cannot hit
 constexpr size_t kMaxLogBytes = 64 << 10;      // of one look
+constexpr int kCollectMs = 1000;  // chosen: a process that SIGKILL ends does so in far less
 
 Status Failure(const char* what, int error) {
   return IoError(fmt::format("starting a worker: {}: {}", what, std::strerror(error)));
@@ -118,7 +122,7 @@ WorkerProcess::WorkerProcess(WorkerProcess&& other) noexcept
 
 WorkerProcess& WorkerProcess::operator=(WorkerProcess&& other) noexcept {
   if (this != &other) {
-    Kill();
+    EndAndCollect();
     pid_ = std::exchange(other.pid_, -1);
     socket_ = std::move(other.socket_);
     log_ = std::move(other.log_);
@@ -139,21 +143,36 @@ std::string WorkerProcess::ReadLog() {
   return text;
 }
 
-void WorkerProcess::AwaitEnd(int timeout_ms) {
-  // The log's other end closes with the process.
-  pollfd end{log(), 0, 0};
-  if (running() && log_.valid()) poll(&end, 1, timeout_ms);
+void WorkerProcess::Kill() const {
+  // A child that ended by itself is a zombie: the signal does nothing, and its own end is told.
+  if (running()) kill(pid_, SIGKILL);
 }
 
-ProcessEnd WorkerProcess::Kill() {
-  if (!running()) return {"it was not running", false};
-  // A child that ended by itself is a zombie: the signal does nothing, and its own end is told.
-  kill(pid_, SIGKILL);
+std::optional<ProcessEnd> WorkerProcess::Collect() {
+  if (!running()) return std::nullopt;
   int status = 0;
-  while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
-  }
+  const pid_t ended = waitpid(pid_, &status, WNOHANG);
+  if (ended == 0 || (ended < 0 && errno == EINTR)) return std::nullopt;
   pid_ = -1;
+  // Somebody else in this process collects children, or they are ignored.
+  if (ended < 0) return ProcessEnd{"an end that the system does not tell", false};
   return Describe(status);
+}
+
+std::optional<ProcessEnd> WorkerProcess::AwaitEnd(int timeout_ms) {
+  Stopwatch watch;
+  while (running()) {
+    if (auto end = Collect()) return end;
+    if (watch.ElapsedMs() >= timeout_ms) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return std::nullopt;
+}
+
+void WorkerProcess::EndAndCollect() {
+  Kill();
+  AwaitEnd(kCollectMs);
+  pid_ = -1;
 }
 
 std::filesystem::path ThisProgram() {

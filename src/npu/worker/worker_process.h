@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "base/status.h"
@@ -26,23 +27,27 @@ class WorkerProcess {
   // Runs `program npu-worker` in a process group of its own, so that Ctrl-C on the terminal is the
   // engine's alone. On Linux the child ends with the *thread* that calls this.
   static Result<WorkerProcess> Start(const std::filesystem::path& program);
-  ~WorkerProcess() { Kill(); }
+  // Ends it and collects it; one that the system cannot end at once is left to it.
+  ~WorkerProcess() { EndAndCollect(); }
   WorkerProcess(WorkerProcess&& other) noexcept;
   WorkerProcess& operator=(WorkerProcess&& other) noexcept;
 
   bool running() const { return pid_ > 0; }
-  pid_t pid() const { return pid_; }
   // Once: the engine's end of the connection.
   FileDescriptor TakeSocket() { return std::move(socket_); }
   int log() const { return log_.get(); }  // non-blocking
   // What stands in the log now.
   std::string ReadLog();
-  // Lets it end by itself for a while, where it is ending anyway.
-  void AwaitEnd(int timeout_ms);
-  // Ends it, if it has not ended, and collects it. Its log stays readable.
-  ProcessEnd Kill();
+  // Sends SIGKILL. Whoever sleeps in a driver or is traced ends later, or never.
+  void Kill() const;
+  // How it ended, once it has: collects it, which is possible once. Its log stays readable.
+  std::optional<ProcessEnd> Collect();
+  // The same, waiting.
+  std::optional<ProcessEnd> AwaitEnd(int timeout_ms);
 
  private:
+  void EndAndCollect();
+
   pid_t pid_ = -1;
   FileDescriptor socket_;
   FileDescriptor log_;

@@ -19,6 +19,17 @@ constexpr int kMaxUselessKills = 1000;
 constexpr int64_t kMaxLogLines = 200;  // of all workers, passed on
 constexpr int64_t kMaxWarnings = 3;    // of one reason; the placement report counts them all
 
+std::string ReasonOf(const WorkerLink::Stopped& stopped) {
+  if (stopped.cause.kind != EndCause::Kind::kEnded) return stopped.cause.reason;
+  if (!stopped.end) return "hung up, and does not end";
+  return "ended with " + stopped.end->words;
+}
+
+bool IsKilledFromOutside(const WorkerLink::Stopped& stopped) {
+  return stopped.cause.kind == EndCause::Kind::kEnded && stopped.end &&
+         stopped.end->killed_from_outside;
+}
+
 }  // namespace
 
 void WorkerFleet::StartLink(WorkerLink& link) {
@@ -38,52 +49,56 @@ std::string WorkerFleet::Doing(const Operation& operation) const {
                      program == programs_.end() ? "a program" : program->second.name);
 }
 
-void WorkerFleet::EndLink(WorkerLink& link, const Cause& cause) {
-  const bool was_starting = link.state() == WorkerLink::State::kStarting;
-  const WorkerLink::Stopped stopped = link.Stop();
-  Log(link, stopped.last_lines);
-  const std::string reason =
-      cause.kind == Cause::Kind::kEnded ? "ended with " + stopped.end.words : cause.reason;
+void WorkerFleet::EndLink(WorkerLink& link, EndCause cause) {
+  for (auto& [id, hosted] : programs_) {
+    if (hosted.worker == link.index()) hosted.asked = hosted.resident = false;
+  }
+  std::erase_if(programs_, [&](const auto& entry) {
+    return entry.second.worker == link.index() && entry.second.abandoned;
+  });
+  link.BeginEnd(std::move(cause));
+  CheckEnd(link);
+}
+
+void WorkerFleet::CheckEnd(WorkerLink& link) {
+  link.CollectLeft();
+  if (link.state() != WorkerLink::State::kEnding) return;
+  const auto stopped = link.TakeEnd();
+  if (!stopped) return;
+  Log(link, stopped->last_lines);
+  const std::string reason = ReasonOf(*stopped);
   ++restarts_;
   const std::string doing =
-      stopped.unanswered.empty() ? "while idle" : Doing(stopped.unanswered.front());
+      stopped->unanswered.empty() ? "while idle" : Doing(stopped->unanswered.front());
   const std::string message =
       fmt::format("npu worker {}: {} {}; it is started again", link.index() + 1, reason,
-                  was_starting ? "while starting" : doing);
+                  stopped->was_starting ? "while starting" : doing);
   if (++reasons_[reason] <= kMaxWarnings) {
     LogWarning(message);
   } else {
     LogInfo(message);
   }
-  for (auto& [id, hosted] : programs_) {
-    if (hosted.worker == link.index()) hosted.asked = hosted.resident = false;
-  }
-  if (!stopped.unanswered.empty()) Blame(stopped.unanswered.front(), cause, stopped.end);
-  ReturnWork(stopped);
-  std::erase_if(programs_, [&](const auto& entry) {
-    return entry.second.worker == link.index() && entry.second.abandoned;
-  });
-  if (stopped.unanswered.empty()) CountUselessLife(link, cause, stopped.end, reason);
+  if (!stopped->unanswered.empty()) Blame(*stopped);
+  ReturnWork(*stopped);
+  if (stopped->unanswered.empty()) CountUselessLife(link, *stopped);
   changed_.notify_all();
 }
 
 // Nothing that it was asked is to blame: the program that runs as a worker is.
-void WorkerFleet::CountUselessLife(WorkerLink& link, const Cause& cause, const ProcessEnd& end,
-                                   const std::string& reason) {
-  const bool from_outside = cause.kind == Cause::Kind::kEnded && end.killed_from_outside;
+void WorkerFleet::CountUselessLife(WorkerLink& link, const WorkerLink::Stopped& stopped) {
   int& failures = useless_lives_[static_cast<size_t>(link.index())];
-  if (++failures < (from_outside ? kMaxUselessKills : kMaxFailuresInARow)) return;
-  const Status failure = Unsupported(fmt::format(
-      "{} does not work as a worker: {} {} times in a row", program_.string(), reason, failures));
+  if (++failures < (IsKilledFromOutside(stopped) ? kMaxUselessKills : kMaxFailuresInARow)) return;
+  const Status failure =
+      Unsupported(fmt::format("{} does not work as a worker: {} {} times in a row",
+                              program_.string(), ReasonOf(stopped), failures));
   if (start_error_.ok()) start_error_ = failure;
   BreakLink(link, failure.message());
 }
 
 // What the worker was doing counts against it.
-void WorkerFleet::Blame(const Operation& oldest, const Cause& cause, const ProcessEnd& end) {
-  const bool from_outside = cause.kind == Cause::Kind::kEnded && end.killed_from_outside;
-  const std::string reason =
-      cause.kind == Cause::Kind::kEnded ? "ended with " + end.words : cause.reason;
+void WorkerFleet::Blame(const WorkerLink::Stopped& stopped) {
+  const Operation& oldest = stopped.unanswered.front();
+  const std::string reason = ReasonOf(stopped);
   if (oldest.kind == Operation::Kind::kSupports) {
     queries_.at(oldest.id).answer =
         Unsupported(fmt::format("the worker that was asked: {}", reason));
@@ -95,12 +110,12 @@ void WorkerFleet::Blame(const Operation& oldest, const Cause& cause, const Proce
   const auto found = programs_.find(id);
   if (found == programs_.end()) return;
   Hosted& hosted = found->second;
-  if (is_load && cause.kind == Cause::Kind::kDeadline) {  // it has had all the time there is
+  if (is_load && stopped.cause.kind == EndCause::Kind::kDeadline) {  // it has had all the time
     return FailProgram(id, Status(StatusCode::kDeadlineExceeded,
                                   fmt::format("loading {}: {}", hosted.name, reason)));
   }
   const int failures = is_load ? ++hosted.load_failures : ++hosted.launch_failures;
-  if (failures < (from_outside ? kMaxKillsInARow : kMaxFailuresInARow)) return;
+  if (failures < (IsKilledFromOutside(stopped) ? kMaxKillsInARow : kMaxFailuresInARow)) return;
   FailProgram(id, Unsupported(fmt::format(
                       "{} ended its worker {} times in a row {}; the last time: {}", hosted.name,
                       failures, is_load ? "while it was loaded" : "in a launch", reason)));
@@ -124,7 +139,6 @@ void WorkerFleet::ReturnWork(const WorkerLink::Stopped& stopped) {
 }
 
 void WorkerFleet::BreakLink(WorkerLink& link, const std::string& reason) {
-  if (link.state() != WorkerLink::State::kStopped) link.Stop();
   link.Break();
   const Status lost(StatusCode::kDeviceLost,
                     fmt::format("npu worker {} cannot be started: {}", link.index() + 1, reason));

@@ -29,6 +29,7 @@ void WorkerFleet::Supervise() {
     for (WorkerLink& link : links_) {
       ServeLink(link);
       CheckDeadline(link);
+      CheckEnd(link);
       Pump(link);
     }
   }
@@ -44,8 +45,11 @@ double WorkerFleet::LimitMs(const WorkerLink& link) const {
 }
 
 double WorkerFleet::NextDeadlineMs(double now_ms) const {
+  constexpr double kEndingMs = 1, kLeftMs = 1000;  // how often one looks whether they have ended
   double next = INFINITY;
   for (const WorkerLink& link : links_) {
+    if (link.state() == WorkerLink::State::kEnding) next = std::min(next, kEndingMs);
+    if (link.has_left()) next = std::min(next, kLeftMs);
     next = std::min(next, LimitMs(link) - link.waiting_ms(now_ms));
   }
   return next;
@@ -75,19 +79,19 @@ void WorkerFleet::ServeLink(WorkerLink& link) {
   const auto readable = link.Read();
   while (true) {
     const auto frame = link.Next();
-    if (!frame.ok()) return EndLink(link, {Cause::Kind::kProtocol, frame.status().message()});
+    if (!frame.ok()) return EndLink(link, {EndCause::Kind::kProtocol, frame.status().message()});
     if (!frame->has_value()) break;
     const Status status = HandleFrame(link, **frame);
     if (link.state() == WorkerLink::State::kStopped || link.state() == WorkerLink::State::kBroken) {
       return;
     }
     if (IsDeviceLost(status)) {
-      return EndLink(link, {Cause::Kind::kDeviceLost, status.message()});
+      return EndLink(link, {EndCause::Kind::kDeviceLost, status.message()});
     }
-    if (!status.ok()) return EndLink(link, {Cause::Kind::kProtocol, status.message()});
+    if (!status.ok()) return EndLink(link, {EndCause::Kind::kProtocol, status.message()});
   }
   if (!readable.ok() || *readable == EngineChannel::Readable::kEnded) {
-    EndLink(link, {Cause::Kind::kEnded, ""});
+    EndLink(link, {EndCause::Kind::kEnded, ""});
   }
 }
 
@@ -226,7 +230,7 @@ void WorkerFleet::Pump(WorkerLink& link) {
 void WorkerFleet::CheckDeadline(WorkerLink& link) {
   const double limit_ms = LimitMs(link);
   if (link.waiting_ms(SteadyClock().NowMs()) < limit_ms) return;
-  EndLink(link, {Cause::Kind::kDeadline, fmt::format("no answer within {:.0f} ms", limit_ms)});
+  EndLink(link, {EndCause::Kind::kDeadline, fmt::format("no answer within {:.0f} ms", limit_ms)});
 }
 
 }  // namespace npumoe::worker
