@@ -69,10 +69,11 @@ std::string Bound(const Plan& plan, const CostModel& costs) {
                       npu_bound ? "NPU" : "CPU", 100 * p.cpu_busy_ms.value / p.time_ms.value,
                       100 * p.npu_busy_ms.value / p.time_ms.value);
   const NpuLimits& limits = costs.profile().limits;
-  text += fmt::format("{} of {} programs, {:.0f} MB of weights in them, {:.1f} MB of buffers\n",
-                      plan.ProgramCount(), limits.max_programs,
-                      static_cast<double>(p.npu_weight_bytes) / 1e6,
-                      static_cast<double>(p.io_bytes) / 1e6);
+  text += fmt::format(
+      "{} of {} loaded programs (buckets count), {:.0f} MB of weights in them, {:.1f} MB of "
+      "buffers\n",
+      plan.FunctionCount(), limits.max_programs, static_cast<double>(p.npu_weight_bytes) / 1e6,
+      static_cast<double>(p.io_bytes) / 1e6);
   return text;
 }
 

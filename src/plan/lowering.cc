@@ -11,7 +11,7 @@ namespace npumoe {
 namespace {
 
 // Part of every program's key: rises whenever equal plans would give other bytes.
-constexpr int64_t kProgramFormatVersion = 3;
+constexpr int64_t kProgramFormatVersion = 4;
 
 // `shape` is what the plan makes of a matrix or bias.
 Status CheckShape(const TensorView& weights, const Shape& shape, const std::string& what) {
@@ -24,6 +24,7 @@ Status CheckShape(const TensorView& weights, const Shape& shape, const std::stri
 Result<WeightData> LowerVector(const TensorView& weights, const Shape& shape, std::string what) {
   NPUMOE_RETURN_IF_ERROR(CheckShape(weights, shape, what));
   WeightData data;
+  data.identity = what;
   data.produce = [weights, what = std::move(what)](std::span<std::byte> bytes) {
     return WriteAsFp16(weights, what, bytes);
   };
@@ -50,8 +51,7 @@ Result<WeightMatrix> LowerMatrix(WeightFormat format, const TensorView& weights,
 }
 
 Result<ExpertSlot> LowerExpert(const Plan& plan, const LayerPlan& layer,
-                               const PlannedExpert& planned, int64_t capacity,
-                               const FfnWeights& weights) {
+                               const PlannedExpert& planned, const FfnWeights& weights) {
   const std::string what =
       "layer " + std::to_string(layer.layer) + ", expert " + std::to_string(planned.expert) + ", ";
   const int64_t intermediate = plan.IntermediateOf(planned.expert);
@@ -59,7 +59,7 @@ Result<ExpertSlot> LowerExpert(const Plan& plan, const LayerPlan& layer,
   const Shape outward{plan.hidden_size, intermediate};
   ExpertSlot slot;
   slot.expert = planned.expert;
-  slot.capacity = capacity;
+  slot.capacity = planned.capacity;
   NPUMOE_ASSIGN_OR_RETURN(slot.gate,
                           LowerMatrix(plan.weight_format, weights.gate, inward, what + "gate"));
   NPUMOE_ASSIGN_OR_RETURN(slot.up,
@@ -79,18 +79,9 @@ Result<ExpertSlot> LowerExpert(const Plan& plan, const LayerPlan& layer,
 
 }  // namespace
 
-std::string BucketFunction(const PlannedProgram& program, size_t bucket) {
-  return bucket == program.smaller_buckets.size() ? "main" : "bucket_" + std::to_string(bucket);
-}
-
-Result<Graph> LowerProgram(const Plan& plan, const LayerPlan& layer, const PlannedProgram& program,
-                           const std::vector<FfnWeights>& experts) {
-  return LowerBucket(plan, layer, program, program.smaller_buckets.size(), experts);
-}
-
-Result<Graph> LowerBucket(const Plan& plan, const LayerPlan& layer, const PlannedProgram& program,
-                          size_t bucket, const std::vector<FfnWeights>& experts) {
-  const std::vector<int64_t> capacities = program.Buckets()[bucket];
+Result<std::vector<Graph>> LowerProgram(const Plan& plan, const LayerPlan& layer,
+                                        const PlannedProgram& program,
+                                        const std::vector<FfnWeights>& experts) {
   std::vector<ExpertSlot> slots;
   for (const PlannedExpert& planned : program.experts) {
     if (planned.expert < 0 || static_cast<size_t>(planned.expert) >= experts.size()) {
@@ -99,17 +90,26 @@ Result<Graph> LowerBucket(const Plan& plan, const LayerPlan& layer, const Planne
                           std::to_string(experts.size()) +
                           "; make a plan for this model with `npumoe plan`");
     }
-    NPUMOE_ASSIGN_OR_RETURN(ExpertSlot slot,
-                            LowerExpert(plan, layer, planned, capacities[slots.size()],
-                                        experts[static_cast<size_t>(planned.expert)]));
+    NPUMOE_ASSIGN_OR_RETURN(
+        ExpertSlot slot,
+        LowerExpert(plan, layer, planned, experts[static_cast<size_t>(planned.expert)]));
     slots.push_back(std::move(slot));
   }
   // One size for all: plans give the shared expert, which has another, a program of its own.
   const int first = program.experts.empty() ? 0 : program.experts.front().expert;
-  return BuildExpertGraph(
-      program.form,
-      {plan.hidden_size, plan.IntermediateOf(first), static_cast<float>(plan.activation_limit)},
-      slots, BucketFunction(program, bucket));
+  const ExpertProgramShape shape{plan.hidden_size, plan.IntermediateOf(first),
+                                 static_cast<float>(plan.activation_limit)};
+  std::vector<Graph> functions;
+  NPUMOE_ASSIGN_OR_RETURN(Graph whole, BuildExpertGraph(program.form, shape, slots));
+  functions.push_back(std::move(whole));
+  for (size_t bucket = 0; bucket < program.smaller_buckets.size(); ++bucket) {
+    for (size_t i = 0; i < slots.size(); ++i)
+      slots[i].capacity = program.smaller_buckets[bucket][i];
+    NPUMOE_ASSIGN_OR_RETURN(Graph smaller, BuildExpertGraph(program.form, shape, slots,
+                                                            "bucket_" + std::to_string(bucket)));
+    functions.push_back(std::move(smaller));
+  }
+  return functions;
 }
 
 std::string ProgramKey(const Plan& plan, const LayerPlan& layer, const PlannedProgram& program) {
@@ -121,9 +121,12 @@ std::string ProgramKey(const Plan& plan, const LayerPlan& layer, const PlannedPr
   hasher.Add(std::bit_cast<int64_t>(plan.activation_limit));
   hasher.Add(int64_t{layer.layer}).Add(std::string_view(Name(program.form)));
   hasher.Add(std::string_view(Name(plan.weight_format)));
+  // With their numbers: a bucket's capacities must not read as an expert.
+  hasher.Add(static_cast<int64_t>(program.experts.size()));
   for (const PlannedExpert& expert : program.experts) {
     hasher.Add(int64_t{expert.expert}).Add(expert.capacity);
   }
+  hasher.Add(static_cast<int64_t>(program.smaller_buckets.size()));
   for (const std::vector<int64_t>& bucket : program.smaller_buckets) {
     for (const int64_t capacity : bucket) hasher.Add(capacity);
   }

@@ -45,7 +45,10 @@ Plan Fp16Plan() {
 }
 
 Result<Graph> Lower(const Plan& plan, size_t program, const std::vector<FfnWeights>& experts) {
-  return LowerProgram(plan, plan.layers[0], plan.layers[0].programs[program], experts);
+  NPUMOE_ASSIGN_OR_RETURN(
+      std::vector<Graph> functions,
+      LowerProgram(plan, plan.layers[0], plan.layers[0].programs[program], experts));
+  return std::move(functions.front());
 }
 
 // All weights of a graph as its writer would see them, in the order of their names.
@@ -102,7 +105,7 @@ TEST(Lowering, GivesTheSharedExpertItsOwnSize) {
   const PlannedProgram program{GraphForm::kDenseChains, {{kExperts, 512}}};
   const auto graph = LowerProgram(plan, plan.layers[0], program, experts.ffns());
   ASSERT_TRUE(graph.ok()) << graph.status().message();
-  EXPECT_EQ(graph->WeightBytes(), 3 * kHidden * kSharedInner * 2);
+  EXPECT_EQ(graph->front().WeightBytes(), 3 * kHidden * kSharedInner * 2);
 }
 
 TEST(Lowering, TakesTheBiasesOfExperts) {
@@ -199,11 +202,15 @@ TEST(Lowering, GivesBucketsTheirCapacitiesAndNames) {
   const Plan plan = Fp16Plan();
   const PlannedProgram& program = plan.layers[0].programs[0];
   ASSERT_EQ(program.FunctionCount(), 3);
-  const auto graph = LowerBucket(plan, plan.layers[0], program, 1, experts.ffns());
-  ASSERT_TRUE(graph.ok()) << graph.status().message();
-  EXPECT_EQ(graph->name, "bucket_1");
-  EXPECT_EQ(graph->inputs[0].shape, Shape({1, kHidden, 1, 32}));
-  EXPECT_EQ(BucketFunction(program, 2), "main");
+  const auto functions = LowerProgram(plan, plan.layers[0], program, experts.ffns());
+  ASSERT_TRUE(functions.ok()) << functions.status().message();
+  ASSERT_EQ(functions->size(), 3u);
+  EXPECT_EQ((*functions)[0].name, "main");
+  EXPECT_EQ((*functions)[0].inputs[0].shape, Shape({1, kHidden, 1, 64}));
+  EXPECT_EQ((*functions)[1].name, "bucket_0");
+  EXPECT_EQ((*functions)[1].inputs[0].shape, Shape({1, kHidden, 1, 16}));
+  EXPECT_EQ((*functions)[2].name, "bucket_1");
+  EXPECT_EQ((*functions)[2].inputs[0].shape, Shape({1, kHidden, 1, 32}));
 }
 
 TEST(Lowering, BringsMatricesIntoThePlansFormat) {
@@ -228,6 +235,10 @@ TEST(Lowering, KeysTellFormatsAndBucketsApart) {
   EXPECT_NE(key, ProgramKey(plan, layer, layer.programs[0]));
   plan.weight_format = WeightFormat::kLut4;
   EXPECT_NE(key, ProgramKey(plan, layer, plain));
+  // [16] and [32] are buckets of one expert here, and expert 16 with 32 rows there.
+  const PlannedProgram bucketed{GraphForm::kDenseChains, {{5, 64}}, {{16}, {32}}};
+  const PlannedProgram of_two{GraphForm::kDenseChains, {{5, 64}, {16, 32}}};
+  EXPECT_NE(ProgramKey(plan, layer, bucketed), ProgramKey(plan, layer, of_two));
 }
 
 }  // namespace

@@ -1,3 +1,4 @@
+// ParsePlan (plan.h): checks everything that stands in the file itself.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -23,65 +24,6 @@ constexpr int64_t kMaxPrograms = 100'000;
 constexpr size_t kMaxBuckets = 16;             // of one program besides the largest
 constexpr double kMaxFigure = 1e18;            // of a prediction: milliseconds, joules
 constexpr double kMaxActivationLimit = 65504;  // of fp16
-
-// ---- writing ------------------------------------------------------------------------------------
-
-// nlohmann::json writes the shortest text that reads back as the same double.
-std::string Text(const Json& value) {
-  return value.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
-
-std::string Field(const char* name, const Json& value) {
-  return fmt::format("  \"{}\": {},\n", name, Text(value));
-}
-
-std::string EstimateText(const Estimate& estimate) {
-  return fmt::format(R"({{"value": {}, "spread": {}}})", Text(estimate.value),
-                     Text(estimate.spread));
-}
-
-std::string PredictionText(const Prediction& p) {
-  std::string text = "{\n";
-  const auto add = [&text](const char* name, const std::string& value) {
-    text += fmt::format("    \"{}\": {},\n", name, value);
-  };
-  add("prompt_tokens", Text(p.prompt_tokens));
-  add("time_ms", EstimateText(p.time_ms));
-  add("energy_j", EstimateText(p.energy_j));
-  add("cpu_busy_ms", EstimateText(p.cpu_busy_ms));
-  add("npu_busy_ms", EstimateText(p.npu_busy_ms));
-  add("launches", Text(p.launches));
-  add("padding", Text(p.padding));
-  add("spill", Text(p.spill));
-  add("npu_share", Text(p.npu_share));
-  add("npu_weight_bytes", Text(p.npu_weight_bytes));
-  return text + fmt::format("    \"io_bytes\": {}\n  }}", p.io_bytes);
-}
-
-std::string ProgramText(const PlannedProgram& program) {
-  std::string experts;
-  for (const PlannedExpert& expert : program.experts) {
-    if (!experts.empty()) experts += ", ";
-    experts += fmt::format("[{}, {}]", expert.expert, expert.capacity);
-  }
-  std::string buckets;
-  if (!program.smaller_buckets.empty()) {
-    buckets = fmt::format(", \"smaller_buckets\": {}", Text(program.smaller_buckets));
-  }
-  return fmt::format("{{\"form\": \"{}\", \"experts\": [{}]{}}}", Name(program.form), experts,
-                     buckets);
-}
-
-// One line a program, so that a plan can be read and compared by eye.
-std::string LayerText(const LayerPlan& layer) {
-  std::string programs;
-  for (const PlannedProgram& program : layer.programs) {
-    programs += (programs.empty() ? "\n      " : ",\n      ") + ProgramText(program);
-  }
-  return fmt::format("    {{\"layer\": {}, \"programs\": [{}]}}", layer.layer, programs);
-}
-
-// ---- reading ------------------------------------------------------------------------------------
 
 // A field that we do not know would be ignored, so it is refused.
 Status CheckFields(const JsonObject& json, std::span<const std::string_view> known) {
@@ -164,8 +106,9 @@ Result<std::vector<PlannedExpert>> ReadExperts(const JsonObject& program, const 
         capacity > kMaxCapacity) {
       return InvalidInput(fmt::format(
           "{}: experts[{}]: [expert, capacity] with an expert from 0 to {} and a capacity from 1 "
-          "to {} is needed, found {:.60}",
-          program.name(), experts.size(), plan.expert_count() - 1, kMaxCapacity, Text(pair)));
+          "to {} is needed, found {}",
+          program.name(), experts.size(), plan.expert_count() - 1, kMaxCapacity,
+          JsonExcerpt(pair)));
     }
     experts.push_back({static_cast<int>(expert), static_cast<int64_t>(capacity)});
   }
@@ -188,9 +131,9 @@ Result<std::vector<int64_t>> ReadBucket(const Json& list, const PlannedProgram& 
   if (list.is_array() && bucket.size() == list.size() && bucket.size() == program.experts.size()) {
     return bucket;
   }
-  return InvalidInput(fmt::format(
-      "{}: a bucket is a list of {} capacities, each from 1 to the expert's, found {:.60}", name,
-      program.experts.size(), Text(list)));
+  return InvalidInput(
+      fmt::format("{}: a bucket is a list of {} capacities, each from 1 to the expert's, found {}",
+                  name, program.experts.size(), JsonExcerpt(list)));
 }
 
 Status ReadBuckets(const JsonObject& json, PlannedProgram& program) {
@@ -282,9 +225,9 @@ Status ReadLayers(const JsonObject& json, Plan& plan) {
     NPUMOE_ASSIGN_OR_RETURN(LayerPlan layer, ReadLayer(value, name, plan));
     plan.layers.push_back(std::move(layer));
   }
-  if (plan.ProgramCount() <= kMaxPrograms) return OkStatus();
-  return InvalidInput(fmt::format("{}: has {} programs, allowed are {}", json.name(),
-                                  plan.ProgramCount(), kMaxPrograms));
+  if (plan.FunctionCount() <= kMaxPrograms) return OkStatus();
+  return InvalidInput(fmt::format("{}: has {} programs with their buckets, allowed are {}",
+                                  json.name(), plan.FunctionCount(), kMaxPrograms));
 }
 
 Status ReadChoices(const JsonObject& json, Plan& plan) {
@@ -341,35 +284,6 @@ Status ReadOrigins(const JsonObject& json, Plan& plan) {
 }
 
 }  // namespace
-
-std::string SerializePlan(const Plan& plan) {
-  std::string text = "{\n";
-  text += Field("version", Plan::kVersion);
-  text += Field("strategy", Name(plan.strategy));
-  text += Field("objective", Name(plan.objective));
-  text += Field("overflow", Name(plan.overflow));
-  text += Field("min_npu_share", plan.min_npu_share);
-  text += Field("weight_format", Name(plan.weight_format));
-  text += Field("chunk_tokens", plan.chunk_tokens);
-  text += Field("hidden_size", plan.hidden_size);
-  text += Field("expert_intermediate_size", plan.expert_intermediate_size);
-  text += Field("num_experts", plan.num_experts);
-  text += Field("experts_per_token", plan.experts_per_token);
-  text += Field("shared_intermediate_size", plan.shared_intermediate_size);
-  text += Field("activation_limit", plan.activation_limit);
-  text += Field("model_hash", plan.model_hash);
-  text += Field("calibration_hash", plan.calibration_hash);
-  text += Field("profile_name", plan.profile_name);
-  text += Field("profile_hash", plan.profile_hash);
-  text += Field("notes", plan.notes);
-  text += fmt::format("  \"predicted\": {},\n", PredictionText(plan.predicted));
-  text += fmt::format("  \"predicted_cpu\": {},\n", PredictionText(plan.predicted_cpu));
-  std::string layers;
-  for (const LayerPlan& layer : plan.layers) {
-    layers += (layers.empty() ? "\n" : ",\n") + LayerText(layer);
-  }
-  return text + fmt::format("  \"layers\": [{}\n  ]\n}}\n", layers);
-}
 
 Result<Plan> ParsePlan(std::string_view text, const std::string& name) {
   NPUMOE_ASSIGN_OR_RETURN(const Json value, ParseJson(text, name));
