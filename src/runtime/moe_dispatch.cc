@@ -60,7 +60,7 @@ void SplitByCapacity(LayerContext& context, NpuExecutor* npu, int layer, ChunkRo
 }
 
 // One launch per program in service that has at least one token.
-void BuildLaunches(const NpuExecutor& npu, int layer, int chunk, MoeState& moe) {
+void BuildLaunches(NpuExecutor& npu, int layer, int chunk, MoeState& moe) {
   const std::span<NpuProgram* const> programs = npu.ProgramsOf(layer);
   if (moe.launches.size() < programs.size()) moe.launches.resize(programs.size());
   for (size_t p = 0; p < programs.size(); ++p) {
@@ -123,9 +123,9 @@ void CheckOutput(LayerContext& context, NpuExecutor& npu, ConstMatrix ffn_input,
   }
   const NpuExecutor::Checks checks = npu.NextChecks(launch);
   if (checks.rows == 0) return;
-  const double error = SpotCheck({context, ffn_input, context.config.moe.choices_per_token()},
-                                 launch, checks.rows, checks.seed);
-  if (error > SpotCheckLimit(npu.plan().weight_format)) npu.RejectNumbers(launch, error);
+  const RowsChecked error = SpotCheck({context, ffn_input, context.config.moe.choices_per_token()},
+                                      launch, checks.rows, checks.seed);
+  if (!IsRounding(npu.plan().weight_format, error)) npu.RejectNumbers(launch, error.relative);
 }
 
 void AwaitLaunches(LayerContext& context, NpuExecutor& npu, int layer, ChunkRows& rows,

@@ -20,6 +20,10 @@ Status CheckOptions(const NpuExecutorOptions& options, OverflowMode overflow) {
     return UsageError(
         fmt::format("{} chunks in flight; 1 or 2 are possible", options.chunks_in_flight));
   }
+  if (!(options.retry_pause_ms >= 0)) {
+    return UsageError(fmt::format("a pause of {} ms before a retry; it must not be below 0",
+                                  options.retry_pause_ms));
+  }
   if (!(options.timeout_ms > 0)) {
     return UsageError(
         fmt::format("a launch timeout of {} ms; it must be above 0", options.timeout_ms));
@@ -69,6 +73,9 @@ Result<std::unique_ptr<NpuExecutor>> NpuExecutor::Create(
   std::unique_ptr<NpuExecutor> executor(
       new NpuExecutor(plan, profile, std::move(model), device, options));
   for (const LayerPlan& layer : executor->plan_.layers) executor->LoadLayer(layer, compiled);
+  for (const LayerPlan& layer : executor->plan_.layers) {
+    executor->LoadSmallerBuckets(layer, compiled);
+  }
   executor->PreallocateBuffers();
   return executor;
 }
@@ -86,7 +93,20 @@ void NpuExecutor::LoadLayer(const LayerPlan& layer, std::span<const CompiledProg
     placement.experts = planned.experts;
     ProgramState& program = state.programs.emplace_back();
     program.placement = report_.programs.size();
-    LoadProgram(layer, index, compiled, placement, program);
+    program.capacities = planned.Buckets();
+    program.buckets.resize(program.capacities.size());
+    const auto lowered = FindAndLower(layer, index, compiled);
+    auto loaded = lowered.ok() ? LoadBucket(layer, index, planned.smaller_buckets.size(), *lowered)
+                               : Result<std::unique_ptr<NpuProgram>>(lowered.status());
+    if (loaded.ok()) {
+      placement.loaded = placement.in_service = true;
+      placement.weight_bytes = (*loaded)->program().weight_bytes();
+      CountPlacement(**loaded, placement);
+      program.buckets.back() = std::move(*loaded);
+    } else {
+      placement.refusal = loaded.status().message();
+      Count(placement, "load", placement.refusal);
+    }
     for (const PlannedExpert& expert : planned.experts) {
       state.residency[static_cast<size_t>(expert.expert)] = {expert.capacity, index,
                                                              placement.loaded};
@@ -96,30 +116,38 @@ void NpuExecutor::LoadLayer(const LayerPlan& layer, std::span<const CompiledProg
   }
 }
 
-void NpuExecutor::LoadProgram(const LayerPlan& layer, int program,
-                              std::span<const CompiledProgram> compiled,
-                              ProgramPlacement& placement, ProgramState& state) {
-  const PlannedProgram& planned = layer.programs[static_cast<size_t>(program)];
-  state.buckets.resize(static_cast<size_t>(planned.FunctionCount()));
-  // The planned capacities first: without them the smaller buckets are of no use.
-  for (size_t bucket = state.buckets.size(); bucket-- > 0;) {
-    auto loaded = LoadBucket(layer, program, bucket, compiled);
-    if (loaded.ok()) {
-      state.buckets[bucket] = std::move(*loaded);
-      continue;
-    }
-    Count(placement, "load", loaded.status().message());
-    if (state.buckets.back() == nullptr) {
-      placement.refusal = loaded.status().message();
-      return;
+void NpuExecutor::LoadSmallerBuckets(const LayerPlan& layer,
+                                     std::span<const CompiledProgram> compiled) {
+  for (size_t p = 0; p < layer.programs.size(); ++p) {
+    const auto index = static_cast<int>(p);
+    ProgramState& program = StateOf(layer.layer, index);
+    if (program.buckets.size() == 1 || program.buckets.back() == nullptr) continue;
+    ProgramPlacement& placement = PlacementOf(layer.layer, index);
+    const auto lowered = FindAndLower(layer, index, compiled);
+    NPUMOE_CHECK(lowered.ok());  // as it was for the planned capacities
+    for (size_t bucket = 0; bucket + 1 < program.buckets.size(); ++bucket) {
+      auto loaded = LoadBucket(layer, index, bucket, *lowered);
+      if (!loaded.ok()) {
+        Count(placement, "load", loaded.status().message());
+        continue;
+      }
+      CountPlacement(**loaded, placement);
+      program.buckets[bucket] = std::move(*loaded);
     }
   }
-  placement.loaded = placement.in_service = true;
-  placement.weight_bytes = state.buckets.back()->program().weight_bytes();
 }
 
-Result<std::unique_ptr<NpuProgram>> NpuExecutor::LoadBucket(
-    const LayerPlan& layer, int program, size_t bucket, std::span<const CompiledProgram> compiled) {
+// A program that runs elsewhere is right, and slower than planned: it stays, and is shown.
+void NpuExecutor::CountPlacement(NpuProgram& program, ProgramPlacement& placement) {
+  const std::optional<ComputePlan> where = program.program().compute_plan();
+  if (!where || where->on_device >= where->operations) return;
+  Count(placement, "placement",
+        fmt::format("the device runs {} of {} operations itself, the rest is on the CPU",
+                    where->on_device, where->operations));
+}
+
+Result<NpuExecutor::Lowered> NpuExecutor::FindAndLower(
+    const LayerPlan& layer, int program, std::span<const CompiledProgram> compiled) const {
   const PlannedProgram& planned = layer.programs[static_cast<size_t>(program)];
   const CompiledProgram* found = FindProgram(compiled, layer.layer, program);
   if (found == nullptr) return NotFound("not compiled; run `npumoe compile` with this plan");
@@ -128,8 +156,17 @@ Result<std::unique_ptr<NpuProgram>> NpuExecutor::LoadBucket(
                                     found->package.string(), found->key, key));
   }
   const auto& experts = model_->weights.layers[static_cast<size_t>(layer.layer)].experts;
-  NPUMOE_ASSIGN_OR_RETURN(const Graph graph, LowerBucket(plan_, layer, planned, bucket, experts));
-  auto loaded = device_.Load(found->package, graph.name);
+  NPUMOE_ASSIGN_OR_RETURN(std::vector<Graph> functions,
+                          LowerProgram(plan_, layer, planned, experts));
+  return Lowered{std::move(functions), found};
+}
+
+Result<std::unique_ptr<NpuProgram>> NpuExecutor::LoadBucket(const LayerPlan& layer, int program,
+                                                            size_t bucket, const Lowered& lowered) {
+  const PlannedProgram& planned = layer.programs[static_cast<size_t>(program)];
+  const bool is_main = bucket == planned.smaller_buckets.size();
+  const Graph& graph = lowered.functions[is_main ? 0 : bucket + 1];
+  auto loaded = device_.Load(lowered.package->package, graph.name);
   if (!loaded.ok()) {
     const bool corrupt = loaded.status().code() == StatusCode::kInvalidInput;
     return Status(
@@ -139,7 +176,7 @@ Result<std::unique_ptr<NpuProgram>> NpuExecutor::LoadBucket(
   }
   auto bound = NpuProgram::Bind(std::move(*loaded), graph, AtBucket(planned, bucket),
                                 plan_.hidden_size, layer.layer, program);
-  if (!bound.ok()) return bound.status().WithContext(found->package.string());
+  if (!bound.ok()) return bound.status().WithContext(lowered.package->package.string());
   return bound;
 }
 
@@ -148,10 +185,11 @@ void NpuExecutor::PreallocateBuffers() {
   for (auto& [layer, state] : layers_) {
     std::vector<Launch> launches;
     for (const ProgramState& program : state.programs) {
-      if (program.buckets.back() == nullptr) continue;
-      for (int i = 0; i < options_.chunks_in_flight; ++i) {
-        launches.emplace_back().program = program.buckets.back().get();
-        AcquireBuffers(launches.back());
+      for (const std::unique_ptr<NpuProgram>& bucket : program.buckets) {
+        for (int i = 0; bucket != nullptr && i < options_.chunks_in_flight; ++i) {
+          launches.emplace_back().program = bucket.get();
+          AcquireBuffers(launches.back());
+        }
       }
     }
     for (Launch& launch : launches) Release(launch);
@@ -170,14 +208,19 @@ std::span<NpuProgram* const> NpuExecutor::ProgramsOf(int layer) const {
   return found->second.in_service;
 }
 
-const NpuExecutor::ProgramState& NpuExecutor::StateOf(int layer, int program) const {
-  const auto found = layers_.find(layer);
-  NPUMOE_CHECK(found != layers_.end());
-  return found->second.programs[static_cast<size_t>(program)];
+std::vector<NpuProgram*> NpuExecutor::BucketsOf(int layer, int program) {
+  std::vector<NpuProgram*> loaded;
+  if (!PlacementOf(layer, program).in_service) return loaded;
+  for (const std::unique_ptr<NpuProgram>& bucket : StateOf(layer, program).buckets) {
+    if (bucket != nullptr) loaded.push_back(bucket.get());
+  }
+  return loaded;
 }
 
 NpuExecutor::ProgramState& NpuExecutor::StateOf(int layer, int program) {
-  return const_cast<ProgramState&>(std::as_const(*this).StateOf(layer, program));
+  const auto found = layers_.find(layer);
+  NPUMOE_CHECK(found != layers_.end());
+  return found->second.programs[static_cast<size_t>(program)];
 }
 
 ProgramPlacement& NpuExecutor::PlacementOf(int layer, int program) {
@@ -227,13 +270,15 @@ void NpuExecutor::Retire(int layer, int program, const std::string& reason, Agai
 
 void NpuExecutor::ReviveAfterPause() {
   if (programs_on_pause_ == 0) return;
+  ReclaimAbandoned(0);  // nobody else does while nothing is launched
   for (auto& [layer, state] : layers_) {
     for (size_t p = 0; p < state.programs.size(); ++p) {
       ProgramState& program = state.programs[p];
       if (!program.retired || program.retired->ElapsedMs() < options_.retry_pause_ms) continue;
+      if (HasAbandoned(layer, static_cast<int>(p))) continue;  // still busy with an old launch
       program.retired.reset();
       program.had_second_chance = true;
-      program.was_checked = false;
+      program.checked.clear();
       program.failures_in_a_row = kFailuresBeforeRetirement - 1;
       --programs_on_pause_;
       state.in_service[p] = program.buckets.back().get();
@@ -251,12 +296,18 @@ void NpuExecutor::RetireAll(const std::string& reason) {
   for (auto& [layer, state] : layers_) {
     for (size_t p = 0; p < state.programs.size(); ++p) {
       Retire(layer, static_cast<int>(p), reason, Again::kNever);
+      state.programs[p].retired.reset();  // nor does what was on pause come back
     }
   }
+  programs_on_pause_ = 0;
 }
 
 std::vector<DegradationEvent> NpuExecutor::TakeEvents() { return std::exchange(events_, {}); }
 
-PlacementReport NpuExecutor::report() const { return report_; }
+PlacementReport NpuExecutor::report() const {
+  PlacementReport report = report_;
+  report.health = device_.health();
+  return report;
+}
 
 }  // namespace npumoe

@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -100,9 +101,9 @@ class NpuExecutor {
   std::span<NpuProgram* const> ProgramsOf(int layer) const;
   // The smallest bucket of a program in service that holds `rows_of(i)` rows of its experts.
   template <class RowsOf>
-  NpuProgram* BucketFor(int layer, int program, RowsOf rows_of) const;
-  double timeout_ms() const { return options_.timeout_ms; }
-  Device& device() { return device_; }
+  NpuProgram* BucketFor(int layer, int program, RowsOf rows_of);
+  // The loaded buckets of a program, ascending; none when it is not in service.
+  std::vector<NpuProgram*> BucketsOf(int layer, int program);
 
   // Gives the launch buffers. False: no memory; the launch is kFailed and counted.
   bool AcquireBuffers(Launch& launch);
@@ -124,6 +125,7 @@ class NpuExecutor {
     uint64_t seed = 0;
   };
   Checks NextChecks(const Launch& launch);
+  bool IsFirst(const Launch& launch);  // of its bucket
   // Takes programs back into service whose pause is over.
   void ReviveAfterPause();
   // Hands the buffers back. The launch must be over.
@@ -143,10 +145,11 @@ class NpuExecutor {
   struct ProgramState {
     // Null: refused. The last has the planned capacities; without it none is used.
     std::vector<std::unique_ptr<NpuProgram>> buckets;
-    size_t placement = 0;  // index into report_.programs
+    std::vector<std::vector<int64_t>> capacities;  // of the buckets
+    size_t placement = 0;                          // index into report_.programs
     int failures_in_a_row = 0;
-    bool was_checked = false;          // on its first launch
-    std::optional<Stopwatch> retired;  // when, if it may come back
+    std::set<const NpuProgram*> checked;  // buckets whose first launch passed
+    std::optional<Stopwatch> retired;     // when, if it may come back
     bool had_second_chance = false;
   };
   struct LayerState {
@@ -165,10 +168,19 @@ class NpuExecutor {
               Device& device, const NpuExecutorOptions& options);
   // Loading (npu_executor.cc).
   void LoadLayer(const LayerPlan& layer, std::span<const CompiledProgram> compiled);
+  // All programs with their planned capacities first: a device with too few places for all must
+  // not fill them with smaller buckets.
+  void LoadSmallerBuckets(const LayerPlan& layer, std::span<const CompiledProgram> compiled);
+  // The functions of a program, "main" first, and where its package lies.
+  struct Lowered {
+    std::vector<Graph> functions;
+    const CompiledProgram* package = nullptr;
+  };
+  Result<Lowered> FindAndLower(const LayerPlan& layer, int program,
+                               std::span<const CompiledProgram> compiled) const;
   Result<std::unique_ptr<NpuProgram>> LoadBucket(const LayerPlan& layer, int program, size_t bucket,
-                                                 std::span<const CompiledProgram> compiled);
-  void LoadProgram(const LayerPlan& layer, int program, std::span<const CompiledProgram> compiled,
-                   ProgramPlacement& placement, ProgramState& state);
+                                                 const Lowered& lowered);
+  void CountPlacement(NpuProgram& program, ProgramPlacement& placement);
   void PreallocateBuffers();
   // Launches (npu_executor_launch.cc).
   enum class Waiting { kPoll, kUntilDeadline };
@@ -177,13 +189,13 @@ class NpuExecutor {
   void Fail(Launch& launch, const std::string& what, const Status& failure);
   void Abandon(Launch& launch);
   void ReclaimAbandoned(double timeout_ms);
+  bool HasAbandoned(int layer, int program) const;
   // Bookkeeping of what degraded.
   void Count(ProgramPlacement& placement, const std::string& what, const std::string& reason);
   enum class Again { kNever, kOnceAfterPause };
   void Retire(int layer, int program, const std::string& reason, Again again);
   void RetireAll(const std::string& reason);
   ProgramState& StateOf(int layer, int program);
-  const ProgramState& StateOf(int layer, int program) const;
   ProgramPlacement& PlacementOf(int layer, int program);
 
   Plan plan_;
@@ -205,13 +217,11 @@ class NpuExecutor {
 };
 
 template <class RowsOf>
-NpuProgram* NpuExecutor::BucketFor(int layer, int program, RowsOf rows_of) const {
-  const auto& buckets = StateOf(layer, program).buckets;
-  const std::vector<std::vector<int64_t>> capacities = buckets.back()->planned().Buckets();
-  for (size_t b = SmallestBucket(capacities, rows_of); b + 1 < buckets.size(); ++b) {
-    if (buckets[b] != nullptr) return buckets[b].get();
-  }
-  return buckets.back().get();
+NpuProgram* NpuExecutor::BucketFor(int layer, int program, RowsOf rows_of) {
+  const ProgramState& state = StateOf(layer, program);
+  size_t bucket = SmallestBucket(state.capacities, rows_of);
+  while (state.buckets[bucket] == nullptr) ++bucket;  // refused: the next larger one
+  return state.buckets[bucket].get();
 }
 
 }  // namespace npumoe

@@ -1,6 +1,8 @@
 // The life of a launch: buffers, submission, collection in order, failure, release.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "runtime/npu_executor.h"
 #include "runtime/prefill_timeline.h"
@@ -22,7 +24,8 @@ const char* KindOf(const Status& failure) {
   }
 }
 
-bool IsForGood(const Status& failure) {
+// Without waiting for repetitions.
+bool RetiresAtOnce(const Status& failure) {
   return failure.code() == StatusCode::kDeadlineExceeded ||
          failure.code() == StatusCode::kUnsupported;
 }
@@ -142,7 +145,7 @@ void NpuExecutor::RejectOutput(Launch& launch) {
 }
 
 void NpuExecutor::RejectNumbers(Launch& launch, double error) {
-  const bool first = !StateOf(launch.program->layer(), launch.program->index()).was_checked;
+  const bool first = IsFirst(launch);
   Fail(launch, first ? "first check" : "spot check",
        Status(StatusCode::kNumeric,
               fmt::format("a row differs from the CPU's by {:.2g} of its largest value", error)));
@@ -152,10 +155,14 @@ void NpuExecutor::RejectNumbers(Launch& launch, double error) {
   }
 }
 
+bool NpuExecutor::IsFirst(const Launch& launch) {
+  return !StateOf(launch.program->layer(), launch.program->index())
+              .checked.contains(launch.program);
+}
+
 NpuExecutor::Checks NpuExecutor::NextChecks(const Launch& launch) {
   if (options_.verification == Verification::kOff) return {};
-  const bool first = !StateOf(launch.program->layer(), launch.program->index()).was_checked;
-  return {first ? kFirstCheckRows : 1, ++launches_checked_};
+  return {IsFirst(launch) ? kFirstCheckRows : 1, ++launches_checked_};
 }
 
 void NpuExecutor::Fail(Launch& launch, const std::string& what, const Status& failure) {
@@ -169,7 +176,7 @@ void NpuExecutor::Fail(Launch& launch, const std::string& what, const Status& fa
     return;
   }
   int& failures = StateOf(layer, program).failures_in_a_row;
-  if (++failures >= kFailuresBeforeRetirement || IsForGood(failure)) {
+  if (++failures >= kFailuresBeforeRetirement || RetiresAtOnce(failure)) {
     Retire(
         layer, program,
         fmt::format("out of service after {} failed launch(es): {}", failures, failure.message()),
@@ -185,7 +192,7 @@ void NpuExecutor::Release(Launch& launch) {
     placement.filled_rows += launch.FilledRows();
     ProgramState& state = StateOf(launch.program->layer(), launch.program->index());
     state.failures_in_a_row = 0;
-    state.was_checked = true;
+    state.checked.insert(launch.program);
   }
   for (DeviceBuffer* buffer : launch.inputs) buffers_.Release(buffer);
   for (DeviceBuffer* buffer : launch.outputs) buffers_.Release(buffer);
@@ -208,6 +215,12 @@ void NpuExecutor::ReclaimAbandoned(double timeout_ms) {
     if (!report.ok() && report.status().code() == StatusCode::kDeadlineExceeded) return false;
     for (DeviceBuffer* buffer : abandoned.buffers) buffers_.Release(buffer);
     return true;
+  });
+}
+
+bool NpuExecutor::HasAbandoned(int layer, int program) const {
+  return std::any_of(abandoned_.begin(), abandoned_.end(), [&](const Abandoned& abandoned) {
+    return abandoned.program->layer() == layer && abandoned.program->index() == program;
   });
 }
 

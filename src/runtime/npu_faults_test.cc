@@ -11,6 +11,8 @@
 namespace npumoe {
 namespace {
 
+constexpr double kNoRetry = 1e12;  // ms
+
 class NpuFaults : public testing::Test {
  protected:
   NpuFaults() : bench_("qwen3-moe", {.capacity = 32}), device_(*bench_.emulator) {
@@ -97,6 +99,7 @@ TEST_F(NpuFaults, AMissedDeadlineTakesTheProgramOutOfService) {
   device_.on_wait = [](int call) { return call == 0 ? Fault::kDeadline : Fault::kNone; };
   NpuExecutorOptions one_chunk;
   one_chunk.chunks_in_flight = 1;
+  one_chunk.retry_pause_ms = kNoRetry;
   const auto executor = bench_.Load(device_, one_chunk);
   ExpectSameAnswer(*executor);
   const PlacementReport report = executor->report();
@@ -123,7 +126,9 @@ TEST_F(NpuFaults, ALostDeviceIsNotAskedAgain) {
 
 TEST_F(NpuFaults, AProgramThatFailsThreeTimesInARowIsRetired) {
   device_.on_wait = [](int) { return Fault::kNan; };
-  const auto executor = bench_.Load(device_);
+  NpuExecutorOptions no_retry;
+  no_retry.retry_pause_ms = kNoRetry;
+  const auto executor = bench_.Load(device_, no_retry);
   for (int i = 0; i < 3; ++i) ExpectSameAnswer(*executor);
   for (const ProgramPlacement& program : executor->report().programs) {
     EXPECT_FALSE(program.in_service);

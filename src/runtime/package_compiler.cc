@@ -77,13 +77,11 @@ class PlanCompile {
   Result<int64_t> Write(const LayerPlan& layer, const PlannedProgram& program,
                         const std::string& key) {
     const auto& experts = model_.weights.layers[static_cast<size_t>(layer.layer)].experts;
-    std::vector<Graph> functions;
-    for (int64_t bucket = program.FunctionCount() - 1; bucket >= 0; --bucket) {  // "main" first
-      NPUMOE_ASSIGN_OR_RETURN(
-          Graph graph, LowerBucket(plan_, layer, program, static_cast<size_t>(bucket), experts));
+    NPUMOE_ASSIGN_OR_RETURN(const std::vector<Graph> functions,
+                            LowerProgram(plan_, layer, program, experts));
+    for (const Graph& graph : functions) {
       NPUMOE_RETURN_IF_ERROR(
           CheckProgramLimits(graph, program.form, program.FunctionCount(), profile_));
-      functions.push_back(std::move(graph));
     }
     PackageMetadata metadata;
     metadata.description = fmt::format("npumoe expert program, layer {}, {} experts, form {}",

@@ -25,7 +25,7 @@ struct CompiledProgram {
   int layer = 0;
   int program = 0;  // index in the layer's plan
   std::filesystem::path package;
-  std::string function = "main";  // of the planned capacities; BucketFunction names the others
+  std::string function = "main";  // of the planned capacities; the smaller buckets follow it
   std::string key;                // ProgramKey
 };
 

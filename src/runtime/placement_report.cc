@@ -41,6 +41,15 @@ Json ProgramToJson(const ProgramPlacement& program) {
           {"degradations", std::move(degradations)}};
 }
 
+Json HealthToJson(const DeviceHealth& health) {
+  Json events = Json::array();
+  for (const DeviceHealth::Event& event : health.events) {
+    events.push_back({{"reason", event.reason}, {"count", event.count}});
+  }
+  return {
+      {"restarts", health.restarts}, {"replays", health.replays}, {"events", std::move(events)}};
+}
+
 }  // namespace
 
 int64_t PlacementReport::loaded() const {
@@ -72,6 +81,7 @@ Json ToJson(const PlacementReport& report) {
           {"degraded_rows", report.degraded_rows},
           {"npu_time_ms", report.npu_time_ms},
           {"npu_energy_j", report.npu_energy_j},
+          {"health", HealthToJson(report.health)},
           {"counts", CountsToJson(report.counts)},
           {"programs", std::move(programs)}};
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "npu/device.h"
 #include "plan/simulator.h"
 #include "runtime/observer.h"
 
@@ -14,7 +15,7 @@ namespace npumoe {
 
 // Equal degradations of one program, counted.
 struct Degradation {
-  std::string what;    // "load", "launch", "deadline", "numeric"
+  std::string what;    // "load", "placement", "launch", "deadline", "numeric", "spot check", ...
   std::string reason;  // of the first one
   int64_t count = 0;
 };
@@ -46,10 +47,11 @@ struct PlacementReport {
   int64_t degraded_rows = 0;  // planned for the NPU, computed by the CPU (part of counts.cpu_rows)
   double npu_time_ms = 0;
   double npu_energy_j = 0;
+  DeviceHealth health;  // restarts and replays, which cost time and no rows
 
   int64_t planned() const { return static_cast<int64_t>(programs.size()); }
   int64_t loaded() const;
-  int64_t degradations() const;  // refused loads and failed launches
+  int64_t degradations() const;  // refused loads, foreign placements, failed launches
 };
 
 Json ToJson(const PlacementReport& report);

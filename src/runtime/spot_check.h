@@ -13,9 +13,14 @@
 
 namespace npumoe {
 
-// Largest |npu - cpu| over the largest |cpu| of one row that is taken for rounding; what a wrong
-// program answers differs by about 1. See spot_check.cc for the arguments.
-double SpotCheckLimit(WeightFormat format);
+// How far the worst row was (row_error.h).
+struct RowsChecked {
+  double relative = 0;
+  double root_mean_square = 0;
+};
+// Whether that is the rounding of the format; what a wrong program answers differs by about 1. The
+// arguments stand in spot_check.cc.
+bool IsRounding(WeightFormat format, const RowsChecked& error);
 
 struct SpotCheckInputs {
   const LayerContext& context;
@@ -23,8 +28,7 @@ struct SpotCheckInputs {
   int choices_per_token = 0;
 };
 
-// Largest error, as above, over `rows` of the launch's rows drawn by `seed`; infinity when one is
-// no finite number. The launch must be done.
-double SpotCheck(const SpotCheckInputs& inputs, const Launch& launch, int rows, uint64_t seed);
+// Of `rows` of the launch's rows drawn by `seed`. The launch must be done.
+RowsChecked SpotCheck(const SpotCheckInputs& inputs, const Launch& launch, int rows, uint64_t seed);
 
 }  // namespace npumoe

@@ -3,16 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
-#include <limits>
 #include <random>
 
 #include "kernels/convert/convert.h"
 #include "kernels/expert/expert.h"
 #include "runtime/model_vectors.h"
 #include "runtime/prefill_timeline.h"
-#include "runtime/spot_check.h"
+#include "runtime/rounded_ffn.h"
+#include "runtime/row_error.h"
 
 namespace npumoe {
 namespace {
@@ -64,46 +63,45 @@ class ProgramInputs {
   std::vector<std::span<const int32_t>> slots_;
 };
 
-// Largest |device - reference| over the largest |reference| of one slot; infinity when a
-// difference is no finite number.
-double SlotError(const NpuExecutor& executor, const Launch& launch, const ProgramInputs& inputs,
-                 size_t slot) {
-  const PlannedExpert& planned = launch.program->planned().experts[slot];
-  const FfnWeights& weights = executor.model()
-                                  .weights.layers[static_cast<size_t>(launch.program->layer())]
-                                  .experts[static_cast<size_t>(planned.expert)];
+Result<double> SlotError(const NpuExecutor& executor, const Launch& launch,
+                         const ProgramInputs& inputs, size_t slot) {
+  const int expert = launch.program->planned().experts[slot].expert;
+  const LayerPlan layer{launch.program->layer(), {}};
+  const auto& experts = executor.model().weights.layers[static_cast<size_t>(layer.layer)].experts;
+  const FfnWeights& weights = experts[static_cast<size_t>(expert)];
   const ConstMatrix in = inputs.SlotRows(slot);
   AlignedBuffer<float> expected(static_cast<size_t>(in.rows * in.columns));
   ExpertTask task;
   FloatVectors floats;
   task.weights = WeightsForKernel(executor.model().config, weights, floats.BiasesOf(weights));
+  RoundedFfn rounded;
+  if (executor.plan().weight_format != WeightFormat::kF16) {
+    NPUMOE_ASSIGN_OR_RETURN(rounded, RoundedFfn::Of(executor.plan(), layer, expert, experts));
+    rounded.ReplaceIn(task.weights);
+  }
   task.in = in;
   task.out = {expected.data(), in.rows, in.columns, in.columns};
   RunExpertReference(task);
-  double largest = 0;
-  double error = 0;
+  RowError error;
   for (int64_t r = 0; r < in.rows; ++r) {
-    const OutputRow row = launch.program->OutputOf(static_cast<int>(slot), r, launch.outputs);
-    const auto* values = static_cast<const uint16_t*>(row.data);
-    for (int64_t c = 0; c < in.columns; ++c) {
-      const double wanted = task.out.Row(r)[c];
-      const double difference = std::abs(F32FromF16(values[c * row.stride]) - wanted);
-      if (!std::isfinite(difference)) return std::numeric_limits<double>::infinity();
-      error = std::max(error, difference);
-      largest = std::max(largest, std::abs(wanted));
-    }
+    error.Add(launch.program->OutputOf(static_cast<int>(slot), r, launch.outputs),
+              {task.out.Row(r), static_cast<size_t>(in.columns)});
   }
-  return largest == 0 ? error : error / largest;
+  return error.Relative();
 }
 
 void CompareSlots(const NpuExecutor& executor, const Launch& launch, const ProgramInputs& inputs,
                   ProgramVerdict& verdict) {
   for (size_t slot = 0; slot < launch.slots.size(); ++slot) {
     if (launch.slots[slot].empty()) continue;
-    const double error = SlotError(executor, launch, inputs, slot);
+    const Result<double> error = SlotError(executor, launch, inputs, slot);
+    if (!error.ok()) {
+      verdict.status = error.status();
+      return;
+    }
     verdict.rows += static_cast<int64_t>(launch.slots[slot].size());
-    if (error <= verdict.error) continue;
-    verdict.error = error;
+    if (*error <= verdict.error) continue;
+    verdict.error = *error;
     verdict.worst_expert = launch.program->planned().experts[slot].expert;
   }
 }
@@ -209,14 +207,9 @@ std::vector<ProgramVerdict> VerifyPrograms(NpuExecutor& executor, const VerifyOp
     ProgramVerdict verdict;
     verdict.layer = placement.layer;
     verdict.program = placement.program;
-    const WeightFormat format = executor.plan().weight_format;
-    if (format != WeightFormat::kF16) verdict.limit = SpotCheckLimit(format);
-    NpuProgram* program =
-        executor.ProgramsOf(placement.layer)[static_cast<size_t>(placement.program)];
-    if (program == nullptr) {
-      verdict.status = Unsupported(placement.refusal);
-    } else {
-      VerifyOne(executor, *program, options, verdict);
+    if (!placement.in_service) verdict.status = Unsupported(placement.refusal);
+    for (NpuProgram* bucket : executor.BucketsOf(placement.layer, placement.program)) {
+      if (verdict.status.ok()) VerifyOne(executor, *bucket, options, verdict);
     }
     verdicts.push_back(std::move(verdict));
   }

@@ -1,5 +1,5 @@
-// Numeric verification of loaded programs against the reference kernels, and execution of one
-// function of one package by itself.
+// Numeric verification of loaded programs against the reference kernels with the programs' own
+// (rounded) weights, and execution of one function of one package by itself.
 #pragma once
 
 #include <cstdint>
@@ -37,12 +37,12 @@ struct ProgramVerdict {
   Status status;     // ok, or why it could not be executed
   double error = 0;  // the worst expert's, as above; infinity with NaN or infinite values
   int worst_expert = 0;
-  int64_t rows = 0;                   // compared
-  double limit = kProgramErrorLimit;  // formats other than fp16: SpotCheckLimit
-  bool passed() const { return status.ok() && error <= limit; }
+  int64_t rows = 0;  // compared
+  bool passed() const { return status.ok() && error <= kProgramErrorLimit; }
 };
 
-// One verdict per planned program; those that are not in service carry their refusal.
+// One verdict per planned program, the worst of its buckets; those that are not in service carry
+// their refusal.
 std::vector<ProgramVerdict> VerifyPrograms(NpuExecutor& executor, const VerifyOptions& options);
 
 struct OwnedTensor {

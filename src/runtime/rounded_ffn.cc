@@ -1,0 +1,57 @@
+#include "runtime/rounded_ffn.h"
+
+#include <string>
+
+#include "base/check.h"
+#include "graph/weights/materialised.h"
+#include "plan/lowering.h"
+
+namespace npumoe {
+namespace {
+
+const Operation* ProducerOf(const Graph& graph, const std::string& value) {
+  for (const Operation& operation : graph.operations) {
+    if (operation.outputs.front().name == value) return &operation;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+Result<RoundedFfn> RoundedFfn::Of(const Plan& plan, const LayerPlan& layer, int expert,
+                                  const std::vector<FfnWeights>& experts) {
+  // A program of this expert alone; its capacity is of no interest.
+  const PlannedProgram alone{GraphForm::kDenseChains, {{expert, 1}}};
+  NPUMOE_ASSIGN_OR_RETURN(const std::vector<Graph> functions,
+                          LowerProgram(plan, layer, alone, experts));
+  const Graph& graph = functions.front();
+  const int64_t inner = plan.IntermediateOf(expert);
+  RoundedFfn rounded;
+  const auto read = [&](const char* name, const Shape& shape, Matrix& matrix) -> Status {
+    const Operation* producer = ProducerOf(graph, name + ("_" + std::to_string(expert)));
+    NPUMOE_CHECK(producer != nullptr);
+    NPUMOE_ASSIGN_OR_RETURN(const MaterialisedWeight weight,
+                            MaterialisedWeight::Of(graph, *producer));
+    std::vector<float> values(static_cast<size_t>(weight.elements()));
+    weight.Read(0, values);
+    matrix.shape = shape;
+    for (const float value : values) matrix.fp16.push_back(F16FromF32(value));
+    return OkStatus();
+  };
+  NPUMOE_RETURN_IF_ERROR(read("w_gate", Shape{inner, plan.hidden_size}, rounded.gate_));
+  NPUMOE_RETURN_IF_ERROR(read("w_up", Shape{inner, plan.hidden_size}, rounded.up_));
+  NPUMOE_RETURN_IF_ERROR(read("w_down", Shape{plan.hidden_size, inner}, rounded.down_));
+  return rounded;
+}
+
+TensorView RoundedFfn::View(const Matrix& matrix) {
+  return {DType::kF16, matrix.shape, reinterpret_cast<const std::byte*>(matrix.fp16.data())};
+}
+
+void RoundedFfn::ReplaceIn(SwiGluWeights& weights) const {
+  weights.gate = View(gate_);
+  weights.up = View(up_);
+  weights.down = View(down_);
+}
+
+}  // namespace npumoe
