@@ -84,6 +84,12 @@ Result<Comparison> RunBoth(Engine& engine, std::span<const int32_t> prompt,
   return comparison;
 }
 
+// Where the times of a planned prefill on this machine come from.
+std::string TimesOf(const Engine& engine) {
+  return engine.npu->report().modelled ? "measured CPU, modelled NPU (" + engine.profile->name + ")"
+                                       : "measured";
+}
+
 std::string PrintedTable(const Engine& engine, const Comparison& c) {
   const PrefillResult& planned = c.planned.generation.prefill;
   const PrefillResult& cpu = c.cpu.generation.prefill;
@@ -95,7 +101,7 @@ std::string PrintedTable(const Engine& engine, const Comparison& c) {
   Table table({fmt::format("prompt of {} tokens", planned.tokens), "CPU alone", "plan", "source"},
               {Align::kLeft, Align::kRight, Align::kRight, Align::kLeft});
   table.AddRow({"time to first token, this machine", FormatMs(cpu.time_ms),
-                FormatMs(planned.time_ms), "measured CPU, modelled NPU (" + chip + ")"});
+                FormatMs(planned.time_ms), TimesOf(engine)});
   table.AddRow({"time to first token, " + chip, FormatMs(c.cpu.modelled.time_ms),
                 FormatMs(c.planned.modelled.time_ms), "modelled"});
   table.AddRow({"energy of prefill, " + chip, FormatJoules(c.cpu.modelled.energy_j),
@@ -116,21 +122,23 @@ std::string PrintedTable(const Engine& engine, const Comparison& c) {
   return table.ToString();
 }
 
-std::string PrintedJson(const Comparison& c, const std::string& chip) {
-  const auto arm = [](const Arm& a) {
+std::string PrintedJson(const Engine& engine, const Comparison& c) {
+  const char* first_token = engine.npu->report().modelled
+                                ? "first_token_ms_measured_cpu_modelled_npu"
+                                : "first_token_ms_measured";
+  const auto arm = [&](const Arm& a) {
     const DispatchCounts& n = a.generation.prefill.counts;
-    return nlohmann::ordered_json{
-        {"text", a.generation.text},
-        {"first_token_ms_measured_cpu_modelled_npu", a.generation.prefill.time_ms},
-        {"first_token_ms_modelled", a.modelled.time_ms},
-        {"energy_j_modelled", a.modelled.energy_j},
-        {"launches", n.launches},
-        {"capacity_rows", n.capacity_rows},
-        {"filled_rows", n.filled_rows},
-        {"spilled_rows", n.spilled_rows},
-        {"dropped_rows", n.dropped_rows}};
+    return nlohmann::ordered_json{{"text", a.generation.text},
+                                  {first_token, a.generation.prefill.time_ms},
+                                  {"first_token_ms_modelled", a.modelled.time_ms},
+                                  {"energy_j_modelled", a.modelled.energy_j},
+                                  {"launches", n.launches},
+                                  {"capacity_rows", n.capacity_rows},
+                                  {"filled_rows", n.filled_rows},
+                                  {"spilled_rows", n.spilled_rows},
+                                  {"dropped_rows", n.dropped_rows}};
   };
-  return nlohmann::ordered_json{{"chip", chip},
+  return nlohmann::ordered_json{{"chip", engine.profile->name},
                                 {"cpu", arm(c.cpu)},
                                 {"plan", arm(c.planned)},
                                 {"mean_kl", c.mean_kl},
@@ -148,7 +156,7 @@ Status CompareWithCpu(Engine& engine, std::span<const int32_t> prompt,
   if (!engine.uses_npu()) return UsageError("--compare-cpu needs --plan FILE");
   NPUMOE_ASSIGN_OR_RETURN(const Comparison comparison, RunBoth(engine, prompt, generate, options));
   if (options.json) {
-    fmt::print("{}", PrintedJson(comparison, engine.profile->name));
+    fmt::print("{}", PrintedJson(engine, comparison));
     return OkStatus();
   }
   fmt::print("\n\n{}\n{}", comparison.planned.modelled.timeline.Draw(78),

@@ -154,8 +154,7 @@ void PrintTable(const PlacementReport& report, const std::vector<ProgramVerdict>
   claim(claims.all_loaded, fmt::format("{} of {} programs loaded, {} degradations", report.loaded(),
                                        report.planned(), report.degradations()));
   claim(claims.numbers_agree,
-        fmt::format("every program within {:.0e} of the reference kernels",
-                    verdicts.empty() ? kProgramErrorLimit : verdicts.front().limit));
+        fmt::format("every program within {:.0e} of the reference kernels", kProgramErrorLimit));
   if (!execution.ran) {
     fmt::print("        give --data TEXT or --ids-file IDS to check what is executed, too\n");
     return;
