@@ -25,7 +25,7 @@ struct Projection {
 };
 
 std::vector<Projection> ProjectionsOf(const AttentionProgramShape& shape,
-                                      const AttentionWeights& weights) {
+                                      const AttentionProgramWeights& weights) {
   const int64_t queries = shape.num_heads * shape.head_dim;
   const int64_t keys = shape.num_kv_heads * shape.head_dim;
   const int64_t values = shape.num_kv_heads * shape.value_dim;
@@ -95,7 +95,7 @@ int64_t NormChannels(const AttentionProgramShape& shape, int heads) {
   return shape.head_norm == HeadNorm::kPerHead ? shape.head_dim : heads * shape.head_dim;
 }
 
-Status CheckNorms(const AttentionProgramShape& shape, const AttentionWeights& weights) {
+Status CheckNorms(const AttentionProgramShape& shape, const AttentionProgramWeights& weights) {
   if (shape.head_norm == HeadNorm::kNone) {
     if (IsAbsent(weights.query_norm) && IsAbsent(weights.key_norm)) return OkStatus();
     return InvalidInput("attention: gains of norms are given, the shape has no norms");
@@ -107,7 +107,7 @@ Status CheckNorms(const AttentionProgramShape& shape, const AttentionWeights& we
                          "attention: key norm");
 }
 
-Status CheckWeights(const AttentionProgramShape& shape, const AttentionWeights& weights) {
+Status CheckWeights(const AttentionProgramShape& shape, const AttentionProgramWeights& weights) {
   for (const Projection& projection : ProjectionsOf(shape, weights)) {
     const std::string what = std::string("attention: ") + projection.name;
     NPUMOE_RETURN_IF_ERROR(CheckMatrix(projection.matrix, projection.shape, what));
@@ -134,7 +134,7 @@ Status CheckWeights(const AttentionProgramShape& shape, const AttentionWeights& 
 // that a product of two heads contracts the channels without moving anything.
 class AttentionWriter {
  public:
-  AttentionWriter(const AttentionProgramShape& shape, const AttentionWeights& weights,
+  AttentionWriter(const AttentionProgramShape& shape, const AttentionProgramWeights& weights,
                   const AttentionExtent& extent, const std::string& name)
       : shape_(shape), weights_(weights), extent_(extent), builder_(name) {}
 
@@ -281,7 +281,7 @@ class AttentionWriter {
   }
 
   const AttentionProgramShape& shape_;
-  const AttentionWeights& weights_;
+  const AttentionProgramWeights& weights_;
   const AttentionExtent& extent_;
   GraphBuilder builder_;
   Value x_, mask_;
@@ -291,8 +291,8 @@ class AttentionWriter {
 }  // namespace
 
 Result<Graph> BuildAttentionGraph(const AttentionProgramShape& shape,
-                                  const AttentionWeights& weights, const AttentionExtent& extent,
-                                  const std::string& function_name) {
+                                  const AttentionProgramWeights& weights,
+                                  const AttentionExtent& extent, const std::string& function_name) {
   NPUMOE_RETURN_IF_ERROR(CheckExtent(extent));
   NPUMOE_RETURN_IF_ERROR(CheckShape(shape));
   NPUMOE_RETURN_IF_ERROR(CheckNumbers(shape));

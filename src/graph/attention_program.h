@@ -49,7 +49,7 @@ struct AttentionProgramShape {
   float clip_qkv = 0;  // 0: none
 };
 
-struct AttentionWeights {
+struct AttentionProgramWeights {
   WeightMatrix query;   // [num_heads * head_dim, hidden]
   WeightMatrix key;     // [num_kv_heads * head_dim, hidden]
   WeightMatrix value;   // [num_kv_heads * value_dim, hidden]
@@ -68,7 +68,8 @@ struct AttentionExtent {
 
 // kUnsupported where the shape cannot be written (head_dim odd, heads not a multiple of kv heads).
 Result<Graph> BuildAttentionGraph(const AttentionProgramShape& shape,
-                                  const AttentionWeights& weights, const AttentionExtent& extent,
+                                  const AttentionProgramWeights& weights,
+                                  const AttentionExtent& extent,
                                   const std::string& function_name = "main");
 
 }  // namespace npumoe

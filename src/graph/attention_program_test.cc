@@ -78,7 +78,7 @@ TEST(AttentionProgram, StaysAtRankFour) {
 
 TEST(AttentionProgram, SharesWeightsBetweenHistoryLengths) {
   const testing::ScratchFolder folder;
-  const AttentionWeights weights = RandomAttention(SmallShape(), {.biases = true}, 1);
+  const AttentionProgramWeights weights = RandomAttention(SmallShape(), {.biases = true}, 1);
   std::vector<Graph> functions;
   for (const int64_t history : {0, 64, 128}) {
     functions.push_back(*BuildAttentionGraph(SmallShape(), weights, {16, history},
@@ -95,7 +95,7 @@ TEST(AttentionProgram, SharesWeightsBetweenHistoryLengths) {
 struct Refused {
   const char* expected;
   StatusCode code;
-  std::function<void(AttentionProgramShape&, AttentionWeights&, AttentionExtent&)> change;
+  std::function<void(AttentionProgramShape&, AttentionProgramWeights&, AttentionExtent&)> change;
 };
 
 TEST(AttentionProgram, SaysWhatItCannotWrite) {
@@ -126,7 +126,7 @@ TEST(AttentionProgram, SaysWhatItCannotWrite) {
   };
   for (const Refused& refused : cases) {
     AttentionProgramShape shape = SmallShape();
-    AttentionWeights weights = RandomAttention(shape, {}, 1);
+    AttentionProgramWeights weights = RandomAttention(shape, {}, 1);
     AttentionExtent extent{16, 16};
     refused.change(shape, weights, extent);
     const Status status = BuildAttentionGraph(shape, weights, extent).status();

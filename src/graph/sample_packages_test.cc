@@ -148,7 +148,7 @@ std::vector<AttentionSample> AttentionSamples() {
 
 TEST_F(SamplePackages, OfAttentionOverSeveralHistories) {
   for (const AttentionSample& sample : AttentionSamples()) {
-    const AttentionWeights weights = RandomAttention(sample.shape, sample.options, 900);
+    const AttentionProgramWeights weights = RandomAttention(sample.shape, sample.options, 900);
     std::vector<Graph> functions;
     for (const int64_t history : {0, 64}) {
       Result<Graph> graph = BuildAttentionGraph(sample.shape, weights, {32, history},

@@ -30,12 +30,12 @@ inline WeightData RandomGains(uint32_t seed) {
           }};
 }
 
-inline AttentionWeights RandomAttention(const AttentionProgramShape& shape,
-                                        const AttentionOptions& options, uint32_t seed) {
+inline AttentionProgramWeights RandomAttention(const AttentionProgramShape& shape,
+                                               const AttentionOptions& options, uint32_t seed) {
   const int64_t queries = shape.num_heads * shape.head_dim;
   const int64_t keys = shape.num_kv_heads * shape.head_dim;
   const int64_t values = shape.num_kv_heads * shape.value_dim;
-  AttentionWeights weights;
+  AttentionProgramWeights weights;
   weights.query = EncodedMatrix(options.format, queries, shape.hidden, seed);
   weights.key = EncodedMatrix(options.format, keys, shape.hidden, seed + 1);
   weights.value = EncodedMatrix(options.format, values, shape.hidden, seed + 2);

@@ -162,7 +162,7 @@ double At(const std::vector<float>& past, const Doubles& fresh, const AttentionE
 }
 
 // What one query of a head takes from each key.
-Doubles Shares(const Case& tested, const AttentionWeights& weights, const Inputs& inputs,
+Doubles Shares(const Case& tested, const AttentionProgramWeights& weights, const Inputs& inputs,
                const Doubles& queries, const Doubles& keys, int64_t head, int64_t query) {
   const AttentionProgramShape& shape = tested.shape;
   const auto [chunk, history] = tested.extent;
@@ -182,7 +182,7 @@ Doubles Shares(const Case& tested, const AttentionWeights& weights, const Inputs
   return shares;
 }
 
-Reference Attend(const Case& tested, const AttentionWeights& weights, const Inputs& inputs) {
+Reference Attend(const Case& tested, const AttentionProgramWeights& weights, const Inputs& inputs) {
   const AttentionProgramShape& shape = tested.shape;
   const int64_t chunk = tested.extent.chunk_tokens;
   const Doubles x(inputs.x.begin(), inputs.x.end());
@@ -289,7 +289,7 @@ class EmulatedAttention : public ::testing::TestWithParam<Case> {};
 
 TEST_P(EmulatedAttention, EqualsPlainLoops) {
   const Case& tested = GetParam();
-  const AttentionWeights weights = RandomAttention(tested.shape, tested.options, 500);
+  const AttentionProgramWeights weights = RandomAttention(tested.shape, tested.options, 500);
   const Inputs inputs = MakeInputs(tested);
   const Result<Graph> graph = BuildAttentionGraph(tested.shape, weights, tested.extent);
   ASSERT_TRUE(graph.ok()) << graph.status().message();
@@ -314,7 +314,7 @@ TEST(EmulatedNorm, HoldsForEveryMagnitude) {
   shape.rotary_dim = 0;
   shape.head_norm = HeadNorm::kPerHead;
   shape.norm_epsilon = 1e-5f;
-  AttentionWeights weights = RandomAttention(shape, {}, 600);
+  AttentionProgramWeights weights = RandomAttention(shape, {}, 600);
   std::vector<float> identity(kWidth * kWidth);
   for (size_t i = 0; i < kWidth; ++i) identity[i * (kWidth + 1)] = 1;
   weights.key = MatrixEncoder::Create(WeightFormat::kF16,

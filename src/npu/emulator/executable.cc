@@ -55,6 +55,7 @@ Status Executable::AddOperations() {
   constants_ = std::move(builder.constants);
   materialised_ = std::move(builder.materialised);
   products_ = std::move(builder.products);
+  io_bytes_ = builder.activation_bytes;
   for (const std::string& name : graph_.outputs) outputs_.push_back(*graph_.Find(name));
   return OkStatus();
 }

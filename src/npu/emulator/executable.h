@@ -56,7 +56,7 @@ class Executable {
   std::vector<int64_t> input_capacity_;
   int64_t workspace_floats_ = 0;
   int64_t weight_bytes_ = 0;
-  double io_bytes_ = 0;
+  double io_bytes_ = 0;  // inputs, outputs and activations that no product hides
 };
 
 }  // namespace npumoe::emulator

@@ -179,6 +179,7 @@ Status AddSoftmax(StepBuilder& builder, const Operation& operation, const Argume
     });
   });
   builder.AddRounding(result, out);
+  builder.activation_bytes += static_cast<double>(x.bytes() + result.bytes());
   return OkStatus();
 }
 

@@ -71,6 +71,7 @@ class StepBuilder {
   std::vector<Step> steps;
   std::vector<Block> blocks;
   std::vector<ProductWork> products;
+  double activation_bytes = 0;  // moved by what no product hides, for the cost model
   // Memory behind Block::constant.
   std::vector<std::unique_ptr<AlignedBuffer<float>>> constants;
   std::vector<std::unique_ptr<AlignedBuffer<std::byte>>> materialised;

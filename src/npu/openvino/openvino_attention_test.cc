@@ -69,7 +69,7 @@ class OpenvinoAttention : public OpenvinoTest, public ::testing::WithParamInterf
 
 TEST_P(OpenvinoAttention, EqualsTheEmulator) {
   const Case& tested = GetParam();
-  const AttentionWeights weights = RandomAttention(tested.shape, tested.options, 500);
+  const AttentionProgramWeights weights = RandomAttention(tested.shape, tested.options, 500);
   const Result<Graph> graph = BuildAttentionGraph(tested.shape, weights, tested.extent);
   ASSERT_TRUE(graph.ok()) << graph.status().message();
   std::vector<Floats> inputs = RandomInputs(*graph, 71, 1.5f);
