@@ -24,8 +24,9 @@ struct Options {
 void PrintJson(const CompileReport& report, const std::string& cache) {
   nlohmann::ordered_json programs = nlohmann::ordered_json::array();
   for (const CompiledProgram& program : report.programs) {
-    programs.push_back({{"layer", program.layer},
-                        {"program", program.program},
+    programs.push_back({{"kind", Name(program.id.kind)},
+                        {"layer", program.id.layer},
+                        {"program", program.id.index},
                         {"package", program.package.string()},
                         {"function", program.function},
                         {"key", program.key}});

@@ -220,8 +220,8 @@ void Engine::WarnOfDegradations() const {
     const Degradation& first = program.degradations.front();
     LogWarning(fmt::format(
         "{} degradation(s): {} expert rows planned for the NPU were computed on the CPU; the "
-        "first: {} of layer {} program {}: {}",
-        report.degradations(), report.degraded_rows, first.what, program.layer, program.program,
+        "first: {} of {}: {}",
+        report.degradations(), report.degraded_rows, first.what, Describe(program.id),
         first.reason));
     return;
   }
@@ -237,8 +237,8 @@ Status CheckRequiredNpu(const Engine& engine, const EngineOptions& options) {
     const Degradation& first = program.degradations.front();
     return Unsupported(fmt::format(
         "--require-npu: {} degradation(s), {} rows computed on the CPU instead; the first: {} of "
-        "layer {} program {}: {}",
-        report.degradations(), report.degraded_rows, first.what, program.layer, program.program,
+        "{}: {}",
+        report.degradations(), report.degraded_rows, first.what, Describe(program.id),
         first.reason));
   }
   return Unsupported("--require-npu: planned NPU work ran on the CPU");

@@ -30,6 +30,8 @@ struct Options {
   double min_npu_share = 0;
   std::string weights = "fp16";
   int buckets = 1;
+  std::string attention = "auto";
+  std::string head = "auto";
   std::vector<int> chunks;
   int64_t prompt_tokens = 1024;
   bool explain = false;
@@ -53,6 +55,8 @@ Result<PlanOptions> ParseOptions(const Options& options, const Model& model) {
   plan.min_npu_share = options.min_npu_share;
   NPUMOE_ASSIGN_OR_RETURN(plan.weight_format, ParseWeightFormat(options.weights));
   plan.max_buckets = options.buckets;
+  NPUMOE_ASSIGN_OR_RETURN(plan.attention, ParseNpuUse(options.attention));
+  NPUMOE_ASSIGN_OR_RETURN(plan.head, ParseNpuUse(options.head));
   plan.prompt_tokens = options.prompt_tokens;
   plan.chunk_candidates = options.chunks;
   plan.weight_bytes_cpu = BytesPerWeight(model);
@@ -72,6 +76,13 @@ std::string WithSpread(const Estimate& estimate, double scale, const char* unit)
   return fmt::format("{:.2f} ± {:.2f} {}", estimate.value * scale, estimate.spread * scale, unit);
 }
 
+std::string LayersOnNpu(const Plan& plan) {
+  const AttentionPlan& attention = plan.attention;
+  if (attention.layers.empty()) return "no";
+  return fmt::format("{} layers, histories to {} tokens", attention.layers.size(),
+                     FormatCount(attention.history_tokens.back()));
+}
+
 void PrintSummary(const Plan& plan, const std::string& out) {
   const Prediction& p = plan.predicted;
   const Prediction& cpu = plan.predicted_cpu;
@@ -87,6 +98,8 @@ void PrintSummary(const Plan& plan, const std::string& out) {
   table.AddRow({"NPU busy", FormatMs(p.npu_busy_ms.value), "-"});
   table.AddRow({"launches", FormatCount(p.launches), "-"});
   table.AddRow({"expert work on the NPU", FormatPercent(p.npu_share), "-"});
+  table.AddRow({"attention on the NPU", LayersOnNpu(plan), "-"});
+  table.AddRow({"vocabulary head on the NPU", plan.head.rows.empty() ? "no" : "yes", "-"});
   table.AddRow({"padding", FormatPercent(p.padding), "-"});
   table.AddRow({plan.overflow == OverflowMode::kDrop ? "dropped (lossy)" : "spill",
                 FormatPercent(p.spill), "-"});
@@ -164,6 +177,14 @@ void AddDecisionOptions(CLI::App& command, Options& options) {
       .add_option("--buckets", options.buckets,
                   "Capacities per program at most, as functions that share its weights")
       ->check(CLI::Range(1, 8))
+      ->capture_default_str();
+  command
+      .add_option("--npu-attention", options.attention,
+                  "Attention on the NPU: auto (where predicted better), on, off")
+      ->check(CLI::IsMember({"auto", "on", "off"}))
+      ->capture_default_str();
+  command.add_option("--npu-head", options.head, "The vocabulary head on the NPU: auto, on, off")
+      ->check(CLI::IsMember({"auto", "on", "off"}))
       ->capture_default_str();
   command
       .add_option("--chunk", options.chunks,

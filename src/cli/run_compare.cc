@@ -38,7 +38,7 @@ Result<Arm> RunArm(Engine& engine, Engine::On on, std::span<const int32_t> promp
 }
 
 Plan WithoutNpu(Plan plan) {
-  for (LayerPlan& layer : plan.layers) layer.programs.clear();
+  plan.RemovePrograms();
   plan.min_npu_share = 0;
   return plan;
 }
@@ -108,7 +108,10 @@ std::string PrintedTable(const Engine& engine, const Comparison& c) {
                 FormatJoules(c.planned.modelled.energy_j), "modelled"});
   table.AddRow({"CPU busy, " + chip, FormatMs(c.cpu.modelled.cpu_busy_ms),
                 FormatMs(c.planned.modelled.cpu_busy_ms), "modelled"});
-  table.AddRow({"launches", "0", FormatCount(n.launches), "executed"});
+  table.AddRow({"launches", "0", FormatCount(n.launches + planned.dense_launches), "executed"});
+  if (planned.dense_launches > 0) {
+    table.AddRow({"  of attention and head", "0", FormatCount(planned.dense_launches), "executed"});
+  }
   table.AddRow({"expert rows on the NPU", "0", share(n.filled_rows, n.assignments()), "executed"});
   table.AddRow({"padding", "-", share(n.padding_rows(), n.capacity_rows), "executed"});
   table.AddRow({"spilled to the CPU", "-", share(n.spilled_rows, n.assignments()), "executed"});
@@ -133,6 +136,7 @@ std::string PrintedJson(const Engine& engine, const Comparison& c) {
                                   {"first_token_ms_modelled", a.modelled.time_ms},
                                   {"energy_j_modelled", a.modelled.energy_j},
                                   {"launches", n.launches},
+                                  {"dense_launches", a.generation.prefill.dense_launches},
                                   {"capacity_rows", n.capacity_rows},
                                   {"filled_rows", n.filled_rows},
                                   {"spilled_rows", n.spilled_rows},

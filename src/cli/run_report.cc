@@ -58,6 +58,28 @@ std::string ComputedAgainText(const Engine& engine, const Generation& g) {
 
 }  // namespace
 
+// Attention and head programs, where the plan has them.
+std::string DenseText(const PlacementReport& placement) {
+  int64_t attention_programs = 0, beyond = 0, heads = 0;
+  for (const ProgramPlacement& program : placement.programs) {
+    if (program.id.kind == ProgramKind::kHead) ++heads;
+    if (program.id.kind != ProgramKind::kAttention) continue;
+    ++attention_programs;
+    beyond += program.spilled_rows;
+  }
+  std::string text;
+  if (attention_programs > 0) {
+    text += fmt::format(
+        "         attention: {} launches, {} rows behind longer histories on the CPU\n",
+        FormatCount(placement.LaunchesOf(ProgramKind::kAttention)), FormatCount(beyond));
+  }
+  if (heads > 0) {
+    text += fmt::format("         vocabulary head: {} launches\n",
+                        FormatCount(placement.LaunchesOf(ProgramKind::kHead)));
+  }
+  return text;
+}
+
 std::string RunReportText(const Engine& engine, const Generation& g) {
   const PrefillResult& p = g.prefill;
   std::string text = fmt::format("prefill  {} tokens in {} ({})\n", p.tokens, FormatMs(p.time_ms),
@@ -74,10 +96,11 @@ std::string RunReportText(const Engine& engine, const Generation& g) {
       FormatPercent(Share(c.padding_rows(), c.capacity_rows)), FormatCount(c.spilled_rows),
       FormatCount(c.dropped_rows), FormatJoules(p.npu_energy_j));
   const PlacementReport placement = engine.npu->report();
+  text += DenseText(placement);
   for (const ProgramPlacement& program : placement.programs) {
     for (const Degradation& d : program.degradations) {
-      text += fmt::format("degraded {} of layer {} program {}, {} times: {}\n", d.what,
-                          program.layer, program.program, d.count, d.reason);
+      text += fmt::format("degraded {} of {}, {} times: {}\n", d.what, Describe(program.id),
+                          d.count, d.reason);
     }
   }
   text += p.timeline.Draw(78);

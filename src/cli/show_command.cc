@@ -49,6 +49,14 @@ Status ShowPlan(const Options& options) {
     if (layer.programs.empty()) table.AddRow({std::to_string(layer.layer), "CPU"});
   }
   fmt::print("{}", table.ToString());
+  if (!plan.attention.layers.empty()) {
+    fmt::print("attention: {} layers, histories of {} tokens\n", plan.attention.layers.size(),
+               fmt::join(plan.attention.history_tokens, ", "));
+  }
+  if (!plan.head.rows.empty()) {
+    fmt::print("vocabulary head: {} rows, slices of {} entries\n", fmt::join(plan.head.rows, ", "),
+               plan.head.slice_entries);
+  }
   for (const std::string& note : plan.notes) fmt::print("note: {}\n", note);
   return OkStatus();
 }

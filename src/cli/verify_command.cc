@@ -133,6 +133,11 @@ Claims CheckClaims(const PlacementReport& report, const std::vector<ProgramVerdi
   return claims;
 }
 
+std::string ErrorText(const ProgramVerdict& verdict) {
+  if (!verdict.status.ok()) return verdict.status.message();
+  return verdict.rows == 0 ? "-" : fmt::format("{:.1e}", verdict.error);
+}
+
 void PrintTable(const PlacementReport& report, const std::vector<ProgramVerdict>& verdicts,
                 const Execution& execution, const Claims& claims) {
   fmt::print("{}\n\n", report.device);
@@ -141,11 +146,13 @@ void PrintTable(const PlacementReport& report, const std::vector<ProgramVerdict>
   for (size_t i = 0; i < report.programs.size(); ++i) {
     const ProgramPlacement& p = report.programs[i];
     const ProgramVerdict& v = verdicts[i];
-    table.AddRow({std::to_string(p.layer), std::to_string(p.program), Name(p.form),
-                  std::to_string(p.experts.size()), p.loaded ? "yes" : "no",
-                  FormatCount(p.launches), FormatCount(p.filled_rows),
+    const bool experts = p.id.kind == ProgramKind::kExperts;
+    table.AddRow({p.id.kind == ProgramKind::kHead ? "-" : std::to_string(p.id.layer),
+                  experts ? std::to_string(p.id.index) : Name(p.id.kind),
+                  experts ? Name(p.form) : "-", experts ? std::to_string(p.experts.size()) : "-",
+                  p.loaded ? "yes" : "no", FormatCount(p.launches), FormatCount(p.filled_rows),
                   FormatCount(p.capacity_rows - p.filled_rows), FormatCount(p.spilled_rows),
-                  v.status.ok() ? fmt::format("{:.1e}", v.error) : v.status.message(), p.refusal});
+                  ErrorText(v), p.refusal});
   }
   fmt::print("{}\n", table.ToString());
   const auto claim = [](bool holds, const std::string& text) {
@@ -172,8 +179,10 @@ void PrintJson(const PlacementReport& report, const std::vector<ProgramVerdict>&
                const Execution& execution, const Claims& claims) {
   nlohmann::ordered_json errors = nlohmann::ordered_json::array();
   for (const ProgramVerdict& v : verdicts) {
-    errors.push_back({{"layer", v.layer},
-                      {"program", v.program},
+    errors.push_back({{"kind", Name(v.id.kind)},
+                      {"layer", v.id.layer},
+                      {"program", v.id.index},
+                      {"rows", v.rows},
                       {"error", v.error},
                       {"passed", v.passed()},
                       {"problem", v.status.message()}});

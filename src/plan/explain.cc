@@ -112,6 +112,20 @@ std::string LayerPicture(const Plan& plan, const ChunkLoads& loads) {
   return text;
 }
 
+std::string DenseLines(const Plan& plan) {
+  std::string text;
+  if (!plan.attention.layers.empty()) {
+    text +=
+        fmt::format("Attention of {} layers on the NPU, programs for histories of {} tokens\n",
+                    plan.attention.layers.size(), fmt::join(plan.attention.history_tokens, ", "));
+  }
+  if (!plan.head.rows.empty()) {
+    text += fmt::format("Vocabulary head on the NPU, programs for {} rows\n",
+                        fmt::join(plan.head.rows, ", "));
+  }
+  return text;
+}
+
 // Whether this plan's programs are predicted to pay off for a prompt of that length.
 bool PaysOff(const Plan& plan, const CostModel& costs, const PlanInputs& inputs,
              const PlanOptions& options, int64_t prompt_tokens) {
@@ -122,7 +136,7 @@ bool PaysOff(const Plan& plan, const CostModel& costs, const PlanInputs& inputs,
   Plan with = plan;
   with.min_npu_share = 0;
   Plan without = with;
-  for (LayerPlan& layer : without.layers) layer.programs.clear();
+  without.RemovePrograms();
   PredictValues(with, costs, PromptLoadsOf(*problem));
   PredictValues(without, costs, PromptLoadsOf(*problem));
   return ObjectiveValue(plan.objective, with.predicted) <
@@ -158,6 +172,7 @@ std::string ExplainPlan(const Plan& plan, const PlanInputs& inputs, const PlanOp
   text += StrategyTable(inputs, *problem, plan) + "\n";
   text += ChunkTable(inputs, options, plan) + "\n";
   text += LayerPicture(plan, problem->all_loads);
+  text += DenseLines(plan);
   for (const std::string& note : plan.notes) text += "Note: " + note + "\n";
   return text;
 }

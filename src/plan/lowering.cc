@@ -1,54 +1,11 @@
 #include "plan/lowering.h"
 
-#include <bit>
 #include <utility>
 
-#include "base/hash.h"
-#include "graph/weights/matrix_encoder.h"
-#include "plan/fp16_weights.h"
+#include "plan/lowered_weights.h"
 
 namespace npumoe {
 namespace {
-
-// Part of every program's key: rises whenever equal plans would give other bytes.
-constexpr int64_t kProgramFormatVersion = 4;
-
-// `shape` is what the plan makes of a matrix or bias.
-Status CheckShape(const TensorView& weights, const Shape& shape, const std::string& what) {
-  if (!weights.empty() && weights.shape == shape) return OkStatus();
-  return InvalidInput(what + ": has shape " + (weights.empty() ? "[]" : weights.shape.ToString()) +
-                      ", the plan was made for " + shape.ToString() +
-                      "; make a plan for this model with `npumoe plan`");
-}
-
-Result<WeightData> LowerVector(const TensorView& weights, const Shape& shape, std::string what) {
-  NPUMOE_RETURN_IF_ERROR(CheckShape(weights, shape, what));
-  WeightData data;
-  data.identity = what;
-  data.produce = [weights, what = std::move(what)](std::span<std::byte> bytes) {
-    return WriteAsFp16(weights, what, bytes);
-  };
-  return data;
-}
-
-bool HasBlocksOf(WeightFormat format, DType dtype) {
-  return (format == WeightFormat::kInt8Block32 && dtype == DType::kQ8_0) ||
-         (format == WeightFormat::kInt4Block32 && dtype == DType::kQ4_0);
-}
-
-Result<WeightMatrix> LowerMatrix(WeightFormat format, const TensorView& weights, const Shape& shape,
-                                 const std::string& what) {
-  if (format == WeightFormat::kF16) {
-    NPUMOE_ASSIGN_OR_RETURN(WeightData fp16, LowerVector(weights, shape, what));
-    return WeightMatrix(std::move(fp16));
-  }
-  NPUMOE_RETURN_IF_ERROR(CheckShape(weights, shape, what));
-  if (HasBlocksOf(format, weights.dtype)) return TakeOverBlocks(weights, what);
-  NPUMOE_ASSIGN_OR_RETURN(MatrixSource source, SourceOf(weights, what));
-  NPUMOE_ASSIGN_OR_RETURN(const MatrixEncoder encoder,
-                          MatrixEncoder::Create(format, std::move(source)));
-  return encoder.Matrix();
-}
 
 Result<ExpertSlot> LowerExpert(const Plan& plan, const LayerPlan& layer,
                                const PlannedExpert& planned, const FfnWeights& weights) {
@@ -110,27 +67,6 @@ Result<std::vector<Graph>> LowerProgram(const Plan& plan, const LayerPlan& layer
     functions.push_back(std::move(smaller));
   }
   return functions;
-}
-
-std::string ProgramKey(const Plan& plan, const LayerPlan& layer, const PlannedProgram& program) {
-  Hasher hasher;
-  hasher.Add(std::string_view("npumoe program")).Add(kProgramFormatVersion);
-  hasher.Add(std::string_view(plan.model_hash));
-  hasher.Add(int64_t{plan.hidden_size}).Add(int64_t{plan.expert_intermediate_size});
-  hasher.Add(int64_t{plan.shared_intermediate_size});
-  hasher.Add(std::bit_cast<int64_t>(plan.activation_limit));
-  hasher.Add(int64_t{layer.layer}).Add(std::string_view(Name(program.form)));
-  hasher.Add(std::string_view(Name(plan.weight_format)));
-  // With their numbers: a bucket's capacities must not read as an expert.
-  hasher.Add(static_cast<int64_t>(program.experts.size()));
-  for (const PlannedExpert& expert : program.experts) {
-    hasher.Add(int64_t{expert.expert}).Add(expert.capacity);
-  }
-  hasher.Add(static_cast<int64_t>(program.smaller_buckets.size()));
-  for (const std::vector<int64_t>& bucket : program.smaller_buckets) {
-    for (const int64_t capacity : bucket) hasher.Add(capacity);
-  }
-  return hasher.Hex();
 }
 
 }  // namespace npumoe

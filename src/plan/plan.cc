@@ -6,6 +6,7 @@
 #include <span>
 
 #include "base/hash.h"
+#include "plan/attention_shape.h"
 
 namespace npumoe {
 namespace {
@@ -70,6 +71,12 @@ void AddLayer(const LayerPlan& layer, Hasher& hasher) {
   }
 }
 
+template <class Number>
+void AddNumbers(const std::vector<Number>& numbers, Hasher& hasher) {
+  hasher.Add(static_cast<int64_t>(numbers.size()));
+  for (const Number number : numbers) hasher.Add(int64_t{number});
+}
+
 Status Mismatch(const std::string& what, const std::string& of_plan, const std::string& given) {
   return InvalidInput("the plan was made for " + what + " " + of_plan + ", this is " + given +
                       "; make a plan for it with `npumoe plan`");
@@ -103,6 +110,15 @@ Status CheckShape(const Plan& plan, const ModelConfig& config) {
   if (layers == config.MoeLayers()) return OkStatus();
   return Mismatch("a model with other MoE layers:", std::to_string(layers.size()) + " of them",
                   "one with " + std::to_string(config.MoeLayers().size()));
+}
+
+Status CheckAttention(const Plan& plan, const ModelConfig& config) {
+  if (plan.attention.layers.empty()) return OkStatus();
+  if (plan.attention.layers.back() >= config.num_layers) {
+    return Mismatch("a model with attention in layer", std::to_string(plan.attention.layers.back()),
+                    "one with " + std::to_string(config.num_layers) + " layers");
+  }
+  return CheckAttentionFits(config).WithContext("the plan's attention programs");
 }
 
 Status CheckCapacities(const Plan& plan, int64_t quantum) {
@@ -144,33 +160,6 @@ std::vector<Strategy> AllStrategies() {
   return all;
 }
 
-int64_t PlannedProgram::CapacityRows() const {
-  int64_t rows = 0;
-  for (const PlannedExpert& expert : experts) rows += expert.capacity;
-  return rows;
-}
-
-std::vector<std::vector<int64_t>> PlannedProgram::Buckets() const {
-  std::vector<std::vector<int64_t>> buckets = smaller_buckets;
-  buckets.emplace_back();
-  for (const PlannedExpert& expert : experts) buckets.back().push_back(expert.capacity);
-  return buckets;
-}
-
-int64_t Plan::ProgramCount() const {
-  int64_t count = 0;
-  for (const LayerPlan& layer : layers) count += static_cast<int64_t>(layer.programs.size());
-  return count;
-}
-
-int64_t Plan::FunctionCount() const {
-  int64_t count = 0;
-  for (const LayerPlan& layer : layers) {
-    for (const PlannedProgram& program : layer.programs) count += program.FunctionCount();
-  }
-  return count;
-}
-
 std::string Plan::Hash() const {
   Hasher hasher;
   hasher.Add(std::string_view("npumoe plan")).Add(int64_t{kVersion});
@@ -187,6 +176,10 @@ std::string Plan::Hash() const {
     hasher.Add(std::string_view(text));
   }
   for (const LayerPlan& layer : layers) AddLayer(layer, hasher);
+  AddNumbers(attention.layers, hasher);
+  AddNumbers(attention.history_tokens, hasher);
+  AddNumbers(head.rows, hasher);
+  hasher.Add(head.slice_entries);
   return hasher.Hex();
 }
 
@@ -196,6 +189,7 @@ Status CheckPlanFits(const Plan& plan, const ModelConfig& config, const std::str
     return Mismatch("the model with hash", plan.model_hash, "the model with hash " + model_hash);
   }
   NPUMOE_RETURN_IF_ERROR(CheckShape(plan, config));
+  NPUMOE_RETURN_IF_ERROR(CheckAttention(plan, config));
   if (plan.profile_name != profile.name) {
     return Mismatch("the chip profile", "'" + plan.profile_name + "'", "'" + profile.name + "'");
   }

@@ -2,7 +2,9 @@
 // programs with their experts and capacities; experts in no program are CPU work. Pure data.
 #pragma once
 
+#include <compare>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -64,6 +66,28 @@ struct LayerPlan {
   std::vector<PlannedProgram> programs;  // empty: the whole layer is CPU work
 };
 
+// Attention of some layers as NPU programs (graph/attention_program.h): a package for each of them,
+// with a function for each history length.
+struct AttentionPlan {
+  std::vector<int> layers;              // ascending; empty: attention is CPU work
+  std::vector<int64_t> history_tokens;  // ascending, from 0
+
+  bool Has(int layer) const;
+  // The function with the shortest history that holds `tokens`; none: a chunk behind so many is
+  // CPU work.
+  std::optional<size_t> FunctionFor(int64_t tokens) const;
+};
+
+// The vocabulary head as an NPU program (graph/head_program.h): one package, with a function for
+// each number of rows.
+struct HeadPlan {
+  std::vector<int64_t> rows;  // ascending; empty: the head is CPU work
+  int64_t slice_entries = 0;  // of the vocabulary in one output, at most
+
+  // The function with the fewest rows that holds `wanted`, or the largest one, launched repeatedly.
+  size_t FunctionFor(int64_t wanted) const;
+};
+
 // A prediction and the half-width of its uncertainty, from the spread of the profile's figures.
 struct Estimate {
   double value = 0;
@@ -104,12 +128,15 @@ struct Plan {
   std::string profile_name;
   std::string profile_hash;
   std::vector<LayerPlan> layers;  // every MoE layer, ascending
+  AttentionPlan attention;
+  HeadPlan head;
   Prediction predicted;
   Prediction predicted_cpu;        // the same prompt on the CPU alone
   std::vector<std::string> notes;  // limits met, experts left out and why
 
-  int64_t ProgramCount() const;
+  int64_t ProgramCount() const;   // packages
   int64_t FunctionCount() const;  // what counts against the limit of loaded programs
+  void RemovePrograms();          // everything becomes CPU work
   // Experts with the shared one, which has a size of its own.
   int expert_count() const { return num_experts + (shared_intermediate_size > 0 ? 1 : 0); }
   int IntermediateOf(int expert) const {
@@ -117,6 +144,24 @@ struct Plan {
   }
   std::string Hash() const;  // of everything that execution depends on, not of the predictions
 };
+
+enum class ProgramKind { kExperts, kAttention, kHead };
+const char* Name(ProgramKind kind);  // "experts", "attention", "head"
+
+// One of a plan's programs. `index` counts the expert programs of a layer; attention and head have
+// 0. The head stands behind the last layer of the model: `layer` is 0 for it.
+struct ProgramId {
+  ProgramKind kind = ProgramKind::kExperts;
+  int layer = 0;
+  int index = 0;
+  auto operator<=>(const ProgramId&) const = default;
+};
+std::string Describe(const ProgramId& id);  // "layer 3, program 1", "layer 3, attention", "head"
+
+// All programs in the order in which they are compiled and loaded: experts, which attention must
+// not take the places of, then attention, then the head.
+std::vector<ProgramId> ProgramsOf(const Plan& plan);
+const PlannedProgram& ExpertProgramOf(const Plan& plan, const ProgramId& id);
 
 // Human-readable JSON. Parsing checks everything that stands in the file itself: version, unknown
 // and missing fields, capacities, experts twice or out of range, order of layers, ...

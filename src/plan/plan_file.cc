@@ -21,6 +21,7 @@ constexpr int64_t kMaxExperts = 65'536;
 constexpr int64_t kMaxLayers = 10'000;
 constexpr int64_t kMaxWidth = 1'000'000;
 constexpr int64_t kMaxPrograms = 100'000;
+constexpr int64_t kMaxHistoryTokens = 16'777'216;
 constexpr size_t kMaxBuckets = 16;             // of one program besides the largest
 constexpr double kMaxFigure = 1e18;            // of a prediction: milliseconds, joules
 constexpr double kMaxActivationLimit = 65504;  // of fp16
@@ -225,6 +226,56 @@ Status ReadLayers(const JsonObject& json, Plan& plan) {
     NPUMOE_ASSIGN_OR_RETURN(LayerPlan layer, ReadLayer(value, name, plan));
     plan.layers.push_back(std::move(layer));
   }
+  return OkStatus();
+}
+
+// Numbers of a list that ascend within [min, max]; at least one.
+template <class Number>
+Status ReadAscending(const JsonObject& json, const char* key, int64_t min, int64_t max,
+                     std::vector<Number>& numbers) {
+  NPUMOE_ASSIGN_OR_RETURN(const Json* list, json.Array(key));
+  int64_t lowest = min;
+  for (const Json& value : *list) {
+    const bool fits = value.is_number_unsigned() && value.get<uint64_t>() <= uint64_t(max) &&
+                      value.get<int64_t>() >= lowest;
+    if (!fits) {
+      return json.FieldError(key, fmt::format("numbers that ascend from {} to {} are needed, found "
+                                              "{} where at least {} must follow",
+                                              min, max, JsonExcerpt(value), lowest));
+    }
+    numbers.push_back(value.get<Number>());
+    lowest = value.get<int64_t>() + 1;
+  }
+  return numbers.empty() ? json.FieldError(key, "at least one number is needed") : OkStatus();
+}
+
+Status ReadAttention(const JsonObject& plan_json, Plan& plan) {
+  NPUMOE_ASSIGN_OR_RETURN(const JsonObject json, plan_json.Object("attention"));
+  constexpr std::string_view kKnown[] = {"layers", "history_tokens"};
+  NPUMOE_RETURN_IF_ERROR(CheckFields(json, kKnown));
+  AttentionPlan& attention = plan.attention;
+  NPUMOE_RETURN_IF_ERROR(ReadAscending(json, "layers", 0, kMaxLayers - 1, attention.layers));
+  NPUMOE_RETURN_IF_ERROR(
+      ReadAscending(json, "history_tokens", 0, kMaxHistoryTokens, attention.history_tokens));
+  if (attention.history_tokens.front() == 0) return OkStatus();
+  return json.FieldError("history_tokens", fmt::format("the first must be 0, found {}",
+                                                       attention.history_tokens.front()));
+}
+
+Status ReadHead(const JsonObject& plan_json, Plan& plan) {
+  NPUMOE_ASSIGN_OR_RETURN(const JsonObject json, plan_json.Object("head"));
+  constexpr std::string_view kKnown[] = {"rows", "slice_entries"};
+  NPUMOE_RETURN_IF_ERROR(CheckFields(json, kKnown));
+  NPUMOE_RETURN_IF_ERROR(ReadAscending(json, "rows", 1, kMaxCapacity, plan.head.rows));
+  NPUMOE_ASSIGN_OR_RETURN(plan.head.slice_entries, json.Int("slice_entries", 1, kMaxWidth));
+  return OkStatus();
+}
+
+Status CheckProgramCount(const JsonObject& json, const Plan& plan) {
+  if (plan.strategy == Strategy::kCpu && plan.ProgramCount() > 0) {
+    return json.FieldError(
+        "strategy", fmt::format("'cpu' plans no programs, found {} of them", plan.ProgramCount()));
+  }
   if (plan.FunctionCount() <= kMaxPrograms) return OkStatus();
   return InvalidInput(fmt::format("{}: has {} programs with their buckets, allowed are {}",
                                   json.name(), plan.FunctionCount(), kMaxPrograms));
@@ -309,6 +360,8 @@ Result<Plan> ParsePlan(std::string_view text, const std::string& name) {
                                          "notes",
                                          "predicted",
                                          "layers",
+                                         "attention",
+                                         "head",
                                          "predicted_cpu"};
   NPUMOE_RETURN_IF_ERROR(CheckFields(json, kKnown));
   Plan plan;
@@ -318,10 +371,9 @@ Result<Plan> ParsePlan(std::string_view text, const std::string& name) {
   NPUMOE_ASSIGN_OR_RETURN(plan.predicted, ReadPrediction(json, "predicted"));
   NPUMOE_ASSIGN_OR_RETURN(plan.predicted_cpu, ReadPrediction(json, "predicted_cpu"));
   NPUMOE_RETURN_IF_ERROR(ReadLayers(json, plan));
-  if (plan.strategy == Strategy::kCpu && plan.ProgramCount() > 0) {
-    return json.FieldError(
-        "strategy", fmt::format("'cpu' plans no programs, found {} of them", plan.ProgramCount()));
-  }
+  if (json.Has("attention")) NPUMOE_RETURN_IF_ERROR(ReadAttention(json, plan));
+  if (json.Has("head")) NPUMOE_RETURN_IF_ERROR(ReadHead(json, plan));
+  NPUMOE_RETURN_IF_ERROR(CheckProgramCount(json, plan));
   return plan;
 }
 

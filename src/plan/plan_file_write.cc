@@ -64,6 +64,20 @@ std::string LayerText(const LayerPlan& layer) {
   return fmt::format("    {{\"layer\": {}, \"programs\": [{}]}}", layer.layer, programs);
 }
 
+// What every token goes through besides experts, where it is the NPU's.
+std::string DenseText(const Plan& plan) {
+  std::string text;
+  if (!plan.attention.layers.empty()) {
+    text += fmt::format("  \"attention\": {{\"layers\": {}, \"history_tokens\": {}}},\n",
+                        Text(plan.attention.layers), Text(plan.attention.history_tokens));
+  }
+  if (!plan.head.rows.empty()) {
+    text += fmt::format("  \"head\": {{\"rows\": {}, \"slice_entries\": {}}},\n",
+                        Text(plan.head.rows), plan.head.slice_entries);
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string SerializePlan(const Plan& plan) {
@@ -92,7 +106,7 @@ std::string SerializePlan(const Plan& plan) {
   for (const LayerPlan& layer : plan.layers) {
     layers += (layers.empty() ? "\n" : ",\n") + LayerText(layer);
   }
-  return text + fmt::format("  \"layers\": [{}\n  ]\n}}\n", layers);
+  return text + DenseText(plan) + fmt::format("  \"layers\": [{}\n  ]\n}}\n", layers);
 }
 
 }  // namespace npumoe

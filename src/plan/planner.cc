@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "plan/buckets.h"
+#include "plan/dense_programs.h"
 #include "plan/plan_for_chunk.h"
 
 namespace npumoe {
@@ -49,6 +50,10 @@ Status CheckOptions(const PlanInputs& inputs, const PlanOptions& options) {
         fmt::format("{} buckets a program; allowed are 1 to {}", options.max_buckets, kMaxBuckets));
   }
   NPUMOE_RETURN_IF_ERROR(CheckFormat(inputs.config, options.weight_format));
+  if (options.strategy == Strategy::kCpu &&
+      (options.attention == NpuUse::kAlways || options.head == NpuUse::kAlways)) {
+    return UsageError("strategy 'cpu' has no programs: attention and head cannot be on the NPU");
+  }
   if (inputs.config.MoeLayers().empty()) {
     return Unsupported("the model has no MoE layer; there is nothing to plan");
   }
@@ -104,6 +109,13 @@ void AddClosingNotes(const PlanOptions& options, Plan& plan) {
 
 }  // namespace
 
+Result<NpuUse> ParseNpuUse(std::string_view text) {
+  if (text == "auto") return NpuUse::kAuto;
+  if (text == "off") return NpuUse::kNever;
+  if (text == "on") return NpuUse::kAlways;
+  return UsageError(fmt::format("'{}' is neither auto nor on nor off", text));
+}
+
 Result<Plan> MakePlan(const PlanInputs& inputs, const PlanOptions& options) {
   NPUMOE_RETURN_IF_ERROR(CheckOptions(inputs, options));
   Best best;
@@ -114,6 +126,7 @@ Result<Plan> MakePlan(const PlanInputs& inputs, const PlanOptions& options) {
     AddBuckets(plan, *best.problem, options.max_buckets);
     PredictValues(plan, best.problem->costs, PromptLoadsOf(*best.problem));
   }
+  NPUMOE_RETURN_IF_ERROR(AddDensePrograms(*best.problem, plan));
   PredictSpreads(plan, best.problem->costs, PromptLoadsOf(*best.problem));
   PredictSpreads(*best.cpu, best.cpu_problem->costs, PromptLoadsOf(*best.cpu_problem));
   plan.predicted_cpu = best.cpu->predicted;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/status.h"
@@ -12,6 +13,11 @@
 #include "plan/plan.h"
 
 namespace npumoe {
+
+// Whether something besides experts runs on the NPU; kAuto: where it is predicted better, under the
+// strategy `optimal`.
+enum class NpuUse { kAuto, kNever, kAlways };
+Result<NpuUse> ParseNpuUse(std::string_view text);  // "auto", "off", "on"
 
 struct PlanOptions {
   Strategy strategy = Strategy::kOptimal;
@@ -25,6 +31,8 @@ struct PlanOptions {
   WeightFormat weight_format = WeightFormat::kF16;  // of the programs
   // Buckets of a program at most, where more are predicted to pay off; 1: none but its capacity.
   int max_buckets = 1;
+  NpuUse attention = NpuUse::kAuto;
+  NpuUse head = NpuUse::kAuto;
   SequenceBorders borders = SequenceBorders::kKeep;
 };
 

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "plan/dense_costs.h"
 #include "plan/figure_spreads.h"
 #include "plan/replay.h"
 
@@ -60,6 +61,7 @@ class SamplePrompts {
       mean.energy_j += share * one.energy_j;
       mean.cpu_busy_ms += share * one.cpu_busy_ms;
       mean.npu_busy_ms += share * one.npu_busy_ms;
+      mean.dense_launches = one.dense_launches;  // the same for each: chunks decide them
     }
     return mean;
   }
@@ -118,7 +120,9 @@ void SetShares(Prediction& prediction, const DispatchCounts& whole, double whole
 void SetBytes(Plan& plan, const CostModel& costs) {
   constexpr int64_t kChunksInFlight = 2;
   constexpr int64_t kInAndOutFp16Bytes = 4;
-  int64_t bytes = 0;
+  int64_t bytes = plan.head.rows.empty() ? 0 : HeadWeightBytes(costs.config());
+  bytes +=
+      static_cast<int64_t>(plan.attention.layers.size()) * AttentionWeightBytes(costs.config());
   int64_t most_rows = 0;
   for (const LayerPlan& layer : plan.layers) {
     int64_t rows = 0;
@@ -131,8 +135,15 @@ void SetBytes(Plan& plan, const CostModel& costs) {
     most_rows = std::max(most_rows, rows);
   }
   plan.predicted.npu_weight_bytes = bytes;
-  plan.predicted.io_bytes =
-      kChunksInFlight * kInAndOutFp16Bytes * most_rows * costs.config().hidden_size;
+  int64_t launch_bytes = kInAndOutFp16Bytes * most_rows * costs.config().hidden_size;
+  if (!plan.attention.layers.empty()) {
+    launch_bytes = std::max(launch_bytes, AttentionIoBytes(costs.config(), plan.chunk_tokens,
+                                                           plan.attention.history_tokens.back()));
+  }
+  if (!plan.head.rows.empty()) {
+    launch_bytes = std::max(launch_bytes, HeadIoBytes(costs.config(), plan.head.rows.back()));
+  }
+  plan.predicted.io_bytes = kChunksInFlight * launch_bytes;
 }
 
 }  // namespace
@@ -172,6 +183,7 @@ void PredictValues(Plan& plan, const CostModel& costs, const PromptLoads& loads)
                               static_cast<double>(CountedChunks(*loads.whole));
   SetShares(plan.predicted, whole, whole_weight, prompts.PartialCounts(plan),
             1.0 / static_cast<double>(prompts.count()));
+  plan.predicted.launches += mean.dense_launches;
   SetBytes(plan, costs);
 }
 

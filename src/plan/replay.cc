@@ -1,9 +1,12 @@
 #include "plan/replay.h"
 
 #include <algorithm>
+#include <optional>
 #include <string>
 
 #include "base/check.h"
+#include "plan/attention_shape.h"
+#include "plan/dense_costs.h"
 
 namespace npumoe {
 
@@ -14,16 +17,22 @@ Replay::Replay(const Plan& plan, const CostModel& costs) : plan_(&plan), costs_(
   for (int layer = 0; layer < config.num_layers; ++layer) {
     const bool moe = next < plan.layers.size() && plan.layers[next].layer == layer;
     const LayerPlan& planned = moe ? plan.layers[next] : dense;
-    LayerModel model{
-        moe ? static_cast<int>(next) : -1, LayerDispatch(planned, config.moe.expert_count()), {}};
+    LayerModel model{moe ? static_cast<int>(next) : -1,
+                     LayerDispatch(planned, config.moe.expert_count()),
+                     {},
+                     {}};
     for (const PlannedProgram& program : planned.programs) {
       model.at_capacity.emplace_back();
       for (const std::vector<int64_t>& bucket : program.Buckets()) {
         model.at_capacity.back().push_back(costs.Launch(program, bucket, bucket));
       }
     }
+    model.attends_on_npu = plan.attention.Has(layer);
     layers_.push_back(std::move(model));
     if (moe) ++next;
+  }
+  for (const int64_t history : plan.attention.history_tokens) {
+    attention_.push_back(AttentionLaunchCost(costs, plan.chunk_tokens, history));
   }
   NPUMOE_CHECK(next == plan.layers.size());
   for (int64_t rows = 0; rows <= plan.chunk_tokens; ++rows) {
@@ -60,7 +69,7 @@ class ReplayRun {
       Do(*step);
       schedule.Finished(*step);
     }
-    if (!chunks_.empty()) Spend(replay_.costs_->HeadMs(), "head", LastStep());
+    if (!chunks_.empty()) Head();
     result_.time_ms = cpu_ms_;
     result_.energy_j = replay_.costs_->EnergyJ(result_.time_ms, result_.cpu_busy_ms, npu_energy_j_);
     return std::move(result_);
@@ -71,6 +80,7 @@ class ReplayRun {
     double launches_end_ms = 0;
     double cpu_experts_ms = 0;
     int64_t filled_rows = 0;
+    bool attends_on_npu = false;
   };
 
   Step LastStep() const {
@@ -84,6 +94,9 @@ class ReplayRun {
       case Stage::kAttention:
         Attend(step, chunk);
         break;
+      case Stage::kRouting:
+        Route(step, chunk);
+        break;
       case Stage::kCpuExperts:
         Spend(chunk.cpu_experts_ms, "cpu experts", step);
         break;
@@ -94,13 +107,43 @@ class ReplayRun {
     }
   }
 
-  // Attention, router, gather, submit; a dense layer ends with its FFN.
+  // The history length of the chunk's attention program; none: the CPU attends.
+  std::optional<size_t> AttentionFunction(const Step& step) const {
+    const ChunkSpan& span = chunks_[static_cast<size_t>(step.chunk)];
+    const bool planned = replay_.layers_[static_cast<size_t>(step.layer)].attends_on_npu;
+    if (!planned || span.place == ChunkPlace::kCpu) return std::nullopt;
+    return replay_.plan_->attention.FunctionFor(
+        HistoryTokens(replay_.costs_->config(), step.layer, span.begin));
+  }
+
   void Attend(const Step& step, InFlight& chunk) {
     const ChunkSpan& span = chunks_[static_cast<size_t>(step.chunk)];
     const int64_t tokens = span.end - span.begin;
-    const Replay::LayerModel& layer = replay_.layers_[static_cast<size_t>(step.layer)];
-    Spend(replay_.costs_->AttentionAndRouterMs(tokens, span.begin), "attention", step);
+    const CostModel& costs = *replay_.costs_;
     chunk = {};
+    const std::optional<size_t> function = AttentionFunction(step);
+    chunk.attends_on_npu = function.has_value();
+    if (!function) {
+      Spend(costs.AttentionAndRouterMs(tokens, span.begin), "attention", step);
+      return;
+    }
+    const int64_t cached = HistoryTokens(costs.config(), step.layer, span.begin);
+    const int64_t history = replay_.plan_->attention.history_tokens[*function];
+    Spend(AttentionFeedMs(costs, tokens, cached, history), "attention input", step);
+    Launch(step, chunk, "attention launch", replay_.attention_[*function]);
+    ++result_.dense_launches;
+  }
+
+  // Router, gather, submit; a dense layer ends with its FFN.
+  void Route(const Step& step, InFlight& chunk) {
+    const ChunkSpan& span = chunks_[static_cast<size_t>(step.chunk)];
+    const int64_t tokens = span.end - span.begin;
+    const Replay::LayerModel& layer = replay_.layers_[static_cast<size_t>(step.layer)];
+    if (chunk.attends_on_npu) {
+      cpu_ms_ = std::max(cpu_ms_, chunk.launches_end_ms);
+      Spend(AttentionTakeMs(*replay_.costs_, tokens), "attention output", step);
+      Spend(RouterMs(*replay_.costs_, tokens), "router", step);
+    }
     if (layer.moe_layer < 0) {
       Spend(replay_.costs_->DenseFfnMs(tokens), "dense ffn", step);
       return;
@@ -115,7 +158,9 @@ class ReplayRun {
     chunk.filled_rows = counts.filled_rows;
     Spend(replay_.costs_->GatherMs(counts.filled_rows), "gather", step);
     for (size_t p = 0; p < filled_.size(); ++p) {
-      if (filled_[p] > 0) Launch(step, chunk, p, LaunchCostOf(layer, p, loads));
+      if (filled_[p] > 0) {
+        Launch(step, chunk, "launch " + std::to_string(p), LaunchCostOf(layer, p, loads));
+      }
     }
     result_.counts += counts;
   }
@@ -135,7 +180,20 @@ class ReplayRun {
     return replay_.costs_->Launch(planned, planned.Buckets()[bucket], rows);
   }
 
-  void Launch(const Step& step, InFlight& chunk, size_t program, const LaunchCost& cost) {
+  // Logits of the last row.
+  void Head() {
+    const HeadPlan& head = replay_.plan_->head;
+    if (head.rows.empty() || chunks_.back().place == ChunkPlace::kCpu) {
+      Spend(replay_.costs_->HeadMs(), "head", LastStep());
+      return;
+    }
+    InFlight chunk;
+    Launch(LastStep(), chunk, "head launch", HeadLaunchCost(*replay_.costs_, head.rows.front()));
+    ++result_.dense_launches;
+    cpu_ms_ = std::max(cpu_ms_, chunk.launches_end_ms);
+  }
+
+  void Launch(const Step& step, InFlight& chunk, const std::string& what, const LaunchCost& cost) {
     const double start_ms = std::max(npu_free_ms_, cpu_ms_);
     npu_free_ms_ = start_ms + cost.total_ms();
     chunk.launches_end_ms = npu_free_ms_;
@@ -143,7 +201,7 @@ class ReplayRun {
     npu_energy_j_ += cost.energy_j;
     if (mode_ == TimelineMode::kOmit) return;
     result_.timeline.spans.push_back({Engine::kNpu, TimeSource::kModelled, step.chunk, step.layer,
-                                      "launch " + std::to_string(program), start_ms, npu_free_ms_});
+                                      what, start_ms, npu_free_ms_});
   }
 
   void Spend(double ms, const char* what, const Step& step) {

@@ -34,6 +34,7 @@ class Replay {
     int moe_layer = -1;  // index in plan.layers; -1: a dense layer
     LayerDispatch dispatch;
     std::vector<std::vector<LaunchCost>> at_capacity;  // [programs][buckets]
+    bool attends_on_npu = false;
   };
 
   double CpuExpertMs(size_t expert, int64_t rows) const;
@@ -41,6 +42,7 @@ class Replay {
   const Plan* plan_;
   const CostModel* costs_;
   std::vector<LayerModel> layers_;     // every layer of the model
+  std::vector<LaunchCost> attention_;  // [history lengths]
   std::vector<double> cpu_expert_ms_;  // [rows], 0 .. chunk length, of a routed expert
 };
 

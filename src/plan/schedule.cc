@@ -10,12 +10,13 @@ Schedule::Schedule(int num_chunks, int num_layers, int chunks_in_flight)
   chunks_.resize(static_cast<size_t>(num_chunks));
 }
 
-// The chunk before has written its keys and values of this layer once its attention is done.
+// The chunk before has written its keys and values of this layer once its routing is done, which
+// comes after the attention program's launch where there is one.
 bool Schedule::MayEnter(int chunk) const {
   if (chunk == 0) return true;
   const int layer = chunks_[static_cast<size_t>(chunk)].layer;
   const ChunkState& before = chunks_[static_cast<size_t>(chunk) - 1];
-  return before.layer > layer || (before.layer == layer && before.next != Stage::kAttention);
+  return before.layer > layer || (before.layer == layer && before.next > Stage::kRouting);
 }
 
 void Schedule::Finished(const Step& step) {
@@ -24,6 +25,9 @@ void Schedule::Finished(const Step& step) {
   NPUMOE_CHECK(state.layer == step.layer && state.next == step.stage);
   switch (step.stage) {
     case Stage::kAttention:
+      state.next = Stage::kRouting;
+      break;
+    case Stage::kRouting:
       state.next = Stage::kCpuExperts;
       break;
     case Stage::kCpuExperts:

@@ -11,7 +11,8 @@
 namespace npumoe {
 
 enum class Stage {
-  kAttention,   // norm, attention (writes K and V), router, gather, submit of the programs: CPU
+  kAttention,   // norm and attention on the CPU, or gather and submit of its program
+  kRouting,     // after that launch: residual, K and V; router, gather, submit of the programs: CPU
   kCpuExperts,  // non-resident experts and overflow: CPU
   kCombine,     // after the launches are done: combine, residual: CPU
 };
@@ -26,8 +27,8 @@ class Schedule {
  public:
   Schedule(int num_chunks, int num_layers, int chunks_in_flight);
   // The step that the CPU should do next. `launches_done(chunk)` tells whether the chunk's
-  // launches have finished; when nothing else may start, the combine of the oldest waiting chunk
-  // is returned, and the caller waits for its launches. None: everything is done.
+  // launches have finished; when nothing else may start, the step of the oldest waiting chunk is
+  // returned, and the caller waits for its launches. None: everything is done.
   template <class LaunchesDone>
   std::optional<Step> Next(LaunchesDone launches_done);
   void Finished(const Step& step);
@@ -53,7 +54,8 @@ std::optional<Step> Schedule::Next(LaunchesDone launches_done) {
     ++active;
     if (state.next == Stage::kAttention && !MayEnter(c)) continue;
     const Step step{c, state.layer, state.next};
-    if (state.next != Stage::kCombine || launches_done(c)) return step;
+    const bool waits = state.next == Stage::kRouting || state.next == Stage::kCombine;
+    if (!waits || launches_done(c)) return step;
     if (!blocked) blocked = step;
   }
   return blocked;

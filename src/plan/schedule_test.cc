@@ -28,11 +28,11 @@ std::vector<Step> StepsOf(Schedule schedule, LaunchesDone launches_done) {
 
 TEST(Schedule, RunsTheStagesOfOneChunkInOrder) {
   const auto steps = StepsOf(Schedule(1, 2, 2), kDone);
-  ASSERT_EQ(steps.size(), 6u);
-  const Stage stages[] = {Stage::kAttention, Stage::kCpuExperts, Stage::kCombine};
+  ASSERT_EQ(steps.size(), 8u);
+  const Stage stages[] = {Stage::kAttention, Stage::kRouting, Stage::kCpuExperts, Stage::kCombine};
   for (size_t i = 0; i < steps.size(); ++i) {
-    EXPECT_EQ(steps[i].layer, static_cast<int>(i / 3));
-    EXPECT_EQ(steps[i].stage, stages[i % 3]);
+    EXPECT_EQ(steps[i].layer, static_cast<int>(i / 4));
+    EXPECT_EQ(steps[i].stage, stages[i % 4]);
   }
 }
 
@@ -47,35 +47,41 @@ TEST(Schedule, DoesEveryStageOfEveryChunkAndLayerOnce) {
     for (const Step& step : StepsOf(Schedule(5, 4, in_flight), kRunning)) {
       ++seen[{step.chunk, step.layer, step.stage}];
     }
-    EXPECT_EQ(seen.size(), 5u * 4 * 3) << in_flight;
+    EXPECT_EQ(seen.size(), 5u * 4 * 4) << in_flight;
     for (const auto& [step, count] : seen) EXPECT_EQ(count, 1);
   }
 }
 
+// Attention, routing and CPU experts of the first chunk; its launches run.
+void LaunchFirstChunk(Schedule& schedule) {
+  for (int i = 0; i < 3; ++i) schedule.Finished(*schedule.Next(kRunning));
+}
+
 TEST(Schedule, StartsTheNextChunkWhileLaunchesRun) {
   Schedule schedule(2, 2, 2);
-  schedule.Finished(*schedule.Next(kRunning));
-  schedule.Finished(*schedule.Next(kRunning));
+  LaunchFirstChunk(schedule);
   EXPECT_TRUE(IsStep(schedule.Next(kRunning), 1, 0, Stage::kAttention));
 }
 
 TEST(Schedule, PrefersTheOlderChunkOnceItsLaunchesAreDone) {
   Schedule schedule(2, 2, 2);
-  schedule.Finished(*schedule.Next(kRunning));
-  schedule.Finished(*schedule.Next(kRunning));
+  LaunchFirstChunk(schedule);
   EXPECT_TRUE(IsStep(schedule.Next(kDone), 0, 0, Stage::kCombine));
 }
 
 TEST(Schedule, WaitsForTheOldestChunkWhenNothingElseMayStart) {
   Schedule schedule(3, 2, 2);
-  for (int i = 0; i < 4; ++i) schedule.Finished(*schedule.Next(kRunning));
+  LaunchFirstChunk(schedule);
+  const auto older_runs = [](int chunk) { return chunk == 1; };
+  for (int i = 0; i < 3; ++i) schedule.Finished(*schedule.Next(older_runs));
   EXPECT_TRUE(IsStep(schedule.Next(kRunning), 0, 0, Stage::kCombine));
 }
 
 TEST(Schedule, CombinesAYoungerChunkWhoseLaunchesFinishedFirst) {
   Schedule schedule(2, 2, 2);
-  for (int i = 0; i < 4; ++i) schedule.Finished(*schedule.Next(kRunning));
+  LaunchFirstChunk(schedule);
   const auto younger_done = [](int chunk) { return chunk == 1; };
+  for (int i = 0; i < 3; ++i) schedule.Finished(*schedule.Next(younger_done));
   EXPECT_TRUE(IsStep(schedule.Next(younger_done), 1, 0, Stage::kCombine));
 }
 
@@ -84,7 +90,8 @@ TEST(Schedule, HoldsAChunkBackUntilTheOneBeforeHasWrittenItsKeysThere) {
   // must not enter layer 1 before chunk 0 has.
   Schedule schedule(2, 2, 2);
   const auto younger_done = [](int chunk) { return chunk == 1; };
-  for (int i = 0; i < 5; ++i) schedule.Finished(*schedule.Next(younger_done));
+  LaunchFirstChunk(schedule);
+  for (int i = 0; i < 4; ++i) schedule.Finished(*schedule.Next(younger_done));
   EXPECT_TRUE(IsStep(schedule.Next(younger_done), 0, 0, Stage::kCombine));
 }
 
@@ -94,11 +101,10 @@ TEST(Schedule, NeverLetsAChunkReadKeysThatAreNotWritten) {
     int toggle = 0;
     const auto sometimes = [&toggle](int chunk) { return (++toggle * 7 + chunk) % 3 == 0; };
     for (const Step& step : StepsOf(Schedule(6, 5, in_flight), sometimes)) {
-      if (step.stage != Stage::kAttention) continue;
-      if (step.chunk > 0) {
+      if (step.stage == Stage::kAttention && step.chunk > 0) {
         EXPECT_TRUE((written[{step.chunk - 1, step.layer}]));
       }
-      written[{step.chunk, step.layer}] = true;
+      if (step.stage == Stage::kRouting) written[{step.chunk, step.layer}] = true;
     }
   }
 }
@@ -109,10 +115,17 @@ TEST(Schedule, KeepsNoMoreChunksInFlightThanAllowed) {
     for (const Step& step : StepsOf(Schedule(6, 4, in_flight), kRunning)) {
       ++stages_done[step.chunk];
       int active = 0;
-      for (const auto& [chunk, count] : stages_done) active += count < 4 * 3;
+      for (const auto& [chunk, count] : stages_done) active += count < 4 * 4;
       EXPECT_LE(active, in_flight);
     }
   }
+}
+
+TEST(Schedule, LeavesTheCpuToTheOlderChunkWhileItsAttentionRuns) {
+  // Chunk 1 follows into layer 0 only once chunk 0 has left its attention there.
+  Schedule schedule(2, 2, 2);
+  schedule.Finished(*schedule.Next(kRunning));
+  EXPECT_TRUE(IsStep(schedule.Next(kRunning), 0, 0, Stage::kRouting));
 }
 
 TEST(ScheduleDeathTest, EndsTheProgramWhenAStepIsFinishedOutOfOrder) {

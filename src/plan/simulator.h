@@ -56,7 +56,8 @@ DispatchCounts CountDispatch(const LayerPlan& layer, std::span<const int32_t> lo
 
 struct SimulationResult {
   DispatchCounts counts;
-  double time_ms = 0;  // until the last chunk's logits: time to first token
+  int64_t dense_launches = 0;  // of attention and head programs
+  double time_ms = 0;          // until the last chunk's logits: time to first token
   double energy_j = 0;
   double cpu_busy_ms = 0;
   double npu_busy_ms = 0;

@@ -58,6 +58,25 @@ void Project(LayerContext& context, int layer, ConstMatrix normed, int64_t posit
   Rope(RopeFor(context, out.keys, config.head_dim, position), context.pool);
 }
 
+// Rows of queries that begin at `position`, over everything in the cache up to them.
+void AttendToCache(LayerContext& context, int layer, int64_t position, Matrix queries,
+                   Matrix attended) {
+  const AttentionConfig& config = context.config.attention;
+  AttentionArgs args;
+  args.num_heads = config.num_heads;
+  args.num_kv_heads = config.num_kv_heads;
+  args.head_dim = config.head_dim;
+  args.scale = config.Scale();
+  args.position = position;
+  args.window = config.WindowOf(layer);
+  args.sinks = context.vectors.Layer(layer).sinks;
+  args.queries = queries;
+  args.keys = context.cache.Keys(layer, 0, position + queries.rows);
+  args.values = context.cache.Values(layer, 0, position + queries.rows);
+  args.out = attended;
+  Attention(args, context.pool);
+}
+
 void AttendGrouped(LayerContext& context, int layer, const ChunkRows& rows, ConstMatrix normed,
                    Matrix attended) {
   const AttentionConfig& config = context.config.attention;
@@ -65,19 +84,12 @@ void AttendGrouped(LayerContext& context, int layer, const ChunkRows& rows, Cons
                               context.cache.Keys(layer, rows.position, rows.tokens),
                               context.cache.Values(layer, rows.position, rows.tokens)};
   Project(context, layer, normed, rows.position, projected);
-  AttentionArgs args;
-  args.num_heads = config.num_heads;
-  args.num_kv_heads = config.num_kv_heads;
-  args.head_dim = config.head_dim;
-  args.scale = config.Scale();
-  args.position = rows.position;
-  args.window = config.WindowOf(layer);
-  args.sinks = context.vectors.Layer(layer).sinks;
-  args.queries = projected.queries;
-  args.keys = context.cache.Keys(layer, 0, rows.position + rows.tokens);
-  args.values = context.cache.Values(layer, 0, rows.position + rows.tokens);
-  args.out = attended;
-  Attention(args, context.pool);
+  AttendToCache(context, layer, rows.position, projected.queries, attended);
+}
+
+Matrix AsRow(std::vector<float>& values, int64_t columns) {
+  values.resize(static_cast<size_t>(columns));
+  return {values.data(), 1, columns, columns};
 }
 
 }  // namespace
@@ -92,6 +104,26 @@ RopeArgs RopeFor(const LayerContext& context, Matrix rows, int head_dim, int64_t
   args.interleaved = context.config.rope.pairs == RopePairs::kInterleaved;
   args.position = position;
   return args;
+}
+
+AttentionRow ComputeAttentionRow(LayerContext& context, int layer, ChunkRows& rows, int64_t row) {
+  const ModelConfig& config = context.config;
+  const LayerWeights& weights = context.model.weights.layers[static_cast<size_t>(layer)];
+  AttentionRow computed;
+  std::vector<float> normed_row, query_row, attended_row;
+  const Matrix hidden = Rows(rows.hidden, rows.tokens, config.hidden_size);
+  const Matrix normed = AsRow(normed_row, config.hidden_size);
+  NormRows(context, {hidden.Row(row), 1, hidden.columns, hidden.columns},
+           {weights.attention_norm, weights.attention_norm_bias}, normed);
+  const Projections projected{AsRow(query_row, config.attention.query_size()),
+                              AsRow(computed.key, config.attention.kv_size()),
+                              AsRow(computed.value, config.attention.kv_size())};
+  Project(context, layer, normed, rows.position + row, projected);
+  const Matrix attended = AsRow(attended_row, config.attention.output_size());
+  AttendToCache(context, layer, rows.position + row, projected.queries, attended);
+  MatMul(attended, weights.attention.o, context.vectors.Layer(layer).o_bias,
+         AsRow(computed.attended, config.hidden_size), context.pool);
+  return computed;
 }
 
 void RunAttention(LayerContext& context, int layer, ChunkRows& rows) {

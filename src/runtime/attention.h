@@ -2,6 +2,8 @@
 //   x += residual_multiplier * o(attention(norm(x)))
 #pragma once
 
+#include <vector>
+
 #include "kernels/rope/rope.h"
 #include "runtime/layer.h"
 
@@ -9,6 +11,14 @@ namespace npumoe {
 
 // Writes keys and values (or latent rows) at the rows' positions into the cache.
 void RunAttention(LayerContext& context, int layer, ChunkRows& rows);
+
+// One row of the chunk as RunAttention computes it, against the keys and values that the cache
+// holds up to it: its own key and value, rotated and [kv size] each, and what it adds to the
+// residual, [hidden], before the multiplier. Not for latent attention.
+struct AttentionRow {
+  std::vector<float> key, value, attended;
+};
+AttentionRow ComputeAttentionRow(LayerContext& context, int layer, ChunkRows& rows, int64_t row);
 
 // The running context's rotary embedding for `rows`, which begin at `position`.
 RopeArgs RopeFor(const LayerContext& context, Matrix rows, int head_dim, int64_t position);

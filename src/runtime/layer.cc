@@ -88,22 +88,48 @@ Status CheckResidual(LayerContext& context, ChunkRows& chunk) {
                      {FiniteValues::kResidual, context.config.num_layers - 1, chunk.position});
 }
 
-Status RunHead(LayerContext& context, ChunkRows& chunk, int64_t first, int64_t rows,
-               float* logits) {
-  const CpuWork work(context.stages.head_ms, context.timeline, chunk.chunk,
-                     context.config.num_layers, "head");
+namespace {
+
+CpuWork HeadWork(LayerContext& context, const ChunkRows& chunk) {
+  return {context.stages.head_ms, context.timeline, chunk.chunk, context.config.num_layers, "head"};
+}
+
+}  // namespace
+
+ConstMatrix NormForHead(LayerContext& context, ChunkRows& chunk, int64_t first, int64_t rows) {
+  const CpuWork work = HeadWork(context, chunk);
   const ModelWeights& weights = context.model.weights;
   const int64_t columns = context.config.hidden_size;
   const Matrix hidden{chunk.hidden.data() + first * columns, rows, columns, columns};
   const Matrix normed = Rows(context.normed, rows, columns);
   NormRows(context, hidden, {weights.final_norm, weights.final_norm_bias}, normed);
+  return normed;
+}
+
+void MultiplyByHead(LayerContext& context, const ChunkRows& chunk, ConstMatrix normed,
+                    Matrix logits) {
+  const CpuWork work = HeadWork(context, chunk);
+  MatMul(normed, context.model.weights.lm_head, context.vectors.lm_head_bias(), logits,
+         context.pool);
+}
+
+Status FinishLogits(LayerContext& context, const ChunkRows& chunk, int64_t first, Matrix logits) {
+  const CpuWork work = HeadWork(context, chunk);
+  const float divisor = context.config.logits_divisor;
+  if (divisor != 1) {
+    Scale(1 / divisor, {logits.data, static_cast<size_t>(logits.rows * logits.columns)});
+  }
+  return CheckFinite(
+      context, logits,
+      {FiniteValues::kLogits, context.config.num_layers - 1, chunk.position + first});
+}
+
+Status RunHead(LayerContext& context, ChunkRows& chunk, int64_t first, int64_t rows,
+               float* logits) {
   const int64_t vocab = context.config.vocab_size;
   const Matrix out{logits, rows, vocab, vocab};
-  MatMul(normed, weights.lm_head, context.vectors.lm_head_bias(), out, context.pool);
-  const float divisor = context.config.logits_divisor;
-  if (divisor != 1) Scale(1 / divisor, {logits, static_cast<size_t>(rows * vocab)});
-  return CheckFinite(
-      context, out, {FiniteValues::kLogits, context.config.num_layers - 1, chunk.position + first});
+  MultiplyByHead(context, chunk, NormForHead(context, chunk, first, rows), out);
+  return FinishLogits(context, chunk, first, out);
 }
 
 }  // namespace npumoe

@@ -39,6 +39,7 @@ struct LayerContext {
 
   // Of the running prefill or decode:
   StageTimes stages;
+  int64_t dense_launches = 0;           // of attention and head programs, that succeeded
   PrefillTimeline* timeline = nullptr;  // null in decode
 
   AlignedBuffer<float> normed;         // [T, hidden]
@@ -84,7 +85,14 @@ void NormForFfn(LayerContext& context, int layer, ChunkRows& rows);
 void RunDenseFfn(LayerContext& context, int layer, ChunkRows& rows);
 // After the last layer: fails where the residual of any row is not finite (finite_check.h).
 Status CheckResidual(LayerContext& context, ChunkRows& chunk);
-// logits [rows, vocab] of rows [first, first + rows) of the chunk. Fails where one is not finite.
+// The head in three steps: norm(hidden) of rows [first, first + rows) of the chunk, in
+// context.normed; their logits [rows, vocab]; the model's divisor, and an error where one is not
+// finite.
+ConstMatrix NormForHead(LayerContext& context, ChunkRows& chunk, int64_t first, int64_t rows);
+void MultiplyByHead(LayerContext& context, const ChunkRows& chunk, ConstMatrix normed,
+                    Matrix logits);
+Status FinishLogits(LayerContext& context, const ChunkRows& chunk, int64_t first, Matrix logits);
+// All three, on the CPU.
 Status RunHead(LayerContext& context, ChunkRows& chunk, int64_t first, int64_t rows, float* logits);
 
 }  // namespace npumoe

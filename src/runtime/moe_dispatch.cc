@@ -48,7 +48,8 @@ void SplitByCapacity(LayerContext& context, NpuExecutor* npu, int layer, ChunkRo
     if (list.empty()) continue;
     const NpuExecutor::Residency residency =
         npu == nullptr ? NpuExecutor::Residency{} : npu->ResidencyOf(layer)[e];
-    if (!residency.in_service) {
+    const bool in_service = residency.capacity > 0 && npu->InService(layer, residency.program);
+    if (!in_service) {
       AddCpuWork(expert, list, moe);
       if (residency.capacity > 0) {  // planned for the NPU
         npu->AddDegradedRows(layer, residency.program, static_cast<int64_t>(list.size()));
@@ -59,81 +60,99 @@ void SplitByCapacity(LayerContext& context, NpuExecutor* npu, int layer, ChunkRo
   }
 }
 
+// The assignments of each of the program's experts that fit its capacity.
+void SetSlots(const PlannedProgram& planned, const ExpertLists& lists, ExpertLaunch& launch) {
+  launch.slots.clear();
+  for (const PlannedExpert& expert : planned.experts) {
+    const auto list = lists.Of(expert.expert);
+    launch.slots.push_back(list.first(std::min(list.size(), static_cast<size_t>(expert.capacity))));
+  }
+}
+
 // One launch per program in service that has at least one token.
 void BuildLaunches(NpuExecutor& npu, int layer, int chunk, MoeState& moe) {
-  const std::span<NpuProgram* const> programs = npu.ProgramsOf(layer);
-  if (moe.launches.size() < programs.size()) moe.launches.resize(programs.size());
-  for (size_t p = 0; p < programs.size(); ++p) {
-    if (programs[p] == nullptr) continue;
-    Launch& launch = moe.launches[moe.num_launches];
-    launch.chunk = chunk;
-    launch.state = Launch::State::kGathered;
-    launch.slots.clear();
-    for (const PlannedExpert& planned : programs[p]->planned().experts) {
-      const auto list = moe.lists.Of(planned.expert);
-      launch.slots.push_back(
-          list.first(std::min(list.size(), static_cast<size_t>(planned.capacity))));
-    }
-    launch.program = npu.BucketFor(layer, static_cast<int>(p), [&](size_t slot) {
-      return static_cast<int64_t>(launch.slots[slot].size());
-    });
+  const int programs = npu.ProgramCountOf(layer);
+  if (moe.launches.size() < static_cast<size_t>(programs)) {
+    moe.launches.resize(static_cast<size_t>(programs));
+  }
+  for (int p = 0; p < programs; ++p) {
+    if (!npu.InService(layer, p)) continue;
+    ExpertLaunch& launch = moe.launches[moe.num_launches];
+    SetSlots(ExpertProgramOf(npu.plan(), {ProgramKind::kExperts, layer, p}), moe.lists, launch);
+    launch.function = npu.BucketFor(
+        layer, p, [&](size_t slot) { return static_cast<int64_t>(launch.slots[slot].size()); });
+    launch.launch.function = &launch.function->loaded();
+    launch.launch.chunk = chunk;
+    launch.launch.state = Launch::State::kGathered;
+    launch.launch.capacity_rows = launch.function->planned().CapacityRows();
+    launch.launch.filled_rows = launch.FilledRows();
     if (launch.FilledRows() > 0) ++moe.num_launches;
   }
 }
 
 void GatherAndSubmit(LayerContext& context, NpuExecutor& npu, int layer, ChunkRows& rows,
-                     Launch& launch) {
-  if (!npu.AcquireBuffers(launch)) return;
+                     ExpertLaunch& launch) {
+  if (!npu.launches().AcquireBuffers(launch.launch)) return;
   const Matrix input = Rows(rows.ffn_input, rows.tokens, context.config.hidden_size);
   {
     const CpuWork work(context.stages.gather_ms, context.timeline, rows.chunk, layer, "gather");
     for (size_t slot = 0; slot < launch.slots.size(); ++slot) {
-      launch.program->Gather(static_cast<int>(slot), input, launch.slots[slot],
-                             context.config.moe.choices_per_token(), launch.inputs, context.pool);
+      launch.function->Gather(static_cast<int>(slot), input, launch.slots[slot],
+                              context.config.moe.choices_per_token(), launch.launch.inputs,
+                              context.pool);
     }
-    launch.program->RowsPerInput(launch.slots, launch.rows);
+    launch.function->RowsPerInput(launch.slots, launch.launch.rows);
   }
-  npu.Submit(launch, *context.timeline);
+  npu.launches().Submit(launch.launch, *context.timeline);
 }
 
 // The rows of a failed launch become CPU work.
-void AddFailedRows(NpuExecutor& npu, Launch& launch, MoeState& moe) {
-  launch.state = Launch::State::kOnCpu;
-  npu.AddDegradedRows(launch.program->layer(), launch.program->index(), launch.FilledRows());
-  const std::vector<PlannedExpert>& experts = launch.program->planned().experts;
+void AddFailedRows(NpuExecutor& npu, ExpertLaunch& launch, MoeState& moe) {
+  launch.launch.state = Launch::State::kOnCpu;
+  const ProgramId& id = launch.launch.function->id;
+  npu.AddDegradedRows(id.layer, id.index, launch.FilledRows());
+  const std::vector<PlannedExpert>& experts = launch.function->planned().experts;
   for (size_t slot = 0; slot < launch.slots.size(); ++slot) {
     if (launch.slots[slot].empty()) continue;
     AddCpuWork(experts[slot].expert, launch.slots[slot], moe);
   }
 }
 
-bool OutputIsFinite(LayerContext& context, const Launch& launch) {
+bool OutputIsFinite(LayerContext& context, const ExpertLaunch& launch) {
   std::atomic<bool> finite = true;
   context.pool.ParallelFor(static_cast<int64_t>(launch.slots.size()), [&](int64_t slot, int) {
     const auto rows = static_cast<int64_t>(launch.slots[static_cast<size_t>(slot)].size());
-    if (!launch.program->IsFinite(static_cast<int>(slot), rows, launch.outputs)) finite = false;
+    if (!launch.function->IsFinite(static_cast<int>(slot), rows, launch.launch.outputs)) {
+      finite = false;
+    }
   });
   return finite;
 }
 
-void CheckOutput(LayerContext& context, NpuExecutor& npu, ConstMatrix ffn_input, Launch& launch) {
+void CheckOutput(LayerContext& context, NpuExecutor& npu, ConstMatrix ffn_input,
+                 ExpertLaunch& launch) {
+  NpuLaunches& launches = npu.launches();
   if (!OutputIsFinite(context, launch)) {
-    npu.RejectOutput(launch);
+    launches.RejectOutput(launch.launch);
     return;
   }
-  const NpuExecutor::Checks checks = npu.NextChecks(launch);
+  const NpuLaunches::Checks checks = launches.NextChecks(launch.launch);
   if (checks.rows == 0) return;
   const RowsChecked error = SpotCheck({context, ffn_input, context.config.moe.choices_per_token()},
                                       launch, checks.rows, checks.seed);
-  if (!IsRounding(npu.plan().weight_format, error)) npu.RejectNumbers(launch, error.relative);
+  if (IsRounding(npu.plan().weight_format, error)) {
+    launches.AcceptNumbers(launch.launch, checks.rows, error.relative);
+  } else {
+    launches.RejectNumbers(launch.launch, error.relative);
+  }
 }
 
 void AwaitLaunches(LayerContext& context, NpuExecutor& npu, int layer, ChunkRows& rows,
                    MoeState& moe) {
   double end_ms = 0;
   for (size_t i = 0; i < moe.num_launches; ++i) {
-    Launch& launch = moe.launches[i];
-    npu.Await(launch, *context.timeline);
+    Launch& launch = moe.launches[i].launch;
+    npu.launches().Await(launch, *context.timeline);
     if (launch.state == Launch::State::kDone) end_ms = std::max(end_ms, launch.end_ms);
   }
   context.timeline->WaitUntil(end_ms);
@@ -141,28 +160,28 @@ void AwaitLaunches(LayerContext& context, NpuExecutor& npu, int layer, ChunkRows
                      "output check");
   const Matrix ffn_input = Rows(rows.ffn_input, rows.tokens, context.config.hidden_size);
   for (size_t i = 0; i < moe.num_launches; ++i) {
-    Launch& launch = moe.launches[i];
-    if (launch.state == Launch::State::kDone) CheckOutput(context, npu, ffn_input, launch);
+    ExpertLaunch& launch = moe.launches[i];
+    if (launch.launch.state == Launch::State::kDone) CheckOutput(context, npu, ffn_input, launch);
   }
 }
 
-void PlaceOutputs(const Launch& launch, MoeState& moe) {
+void PlaceOutputs(const ExpertLaunch& launch, MoeState& moe) {
   for (size_t slot = 0; slot < launch.slots.size(); ++slot) {
     const std::span<const int32_t> list = launch.slots[slot];
     for (size_t r = 0; r < list.size(); ++r) {
-      moe.outputs[static_cast<size_t>(list[r])] =
-          launch.program->OutputOf(static_cast<int>(slot), static_cast<int64_t>(r), launch.outputs);
+      moe.outputs[static_cast<size_t>(list[r])] = launch.function->OutputOf(
+          static_cast<int>(slot), static_cast<int64_t>(r), launch.launch.outputs);
     }
   }
   moe.counts.launches += 1;
-  moe.counts.capacity_rows += launch.program->planned().CapacityRows();
+  moe.counts.capacity_rows += launch.launch.capacity_rows;
   moe.counts.filled_rows += launch.FilledRows();
 }
 
 void FinishCounts(LayerContext& context, NpuExecutor* npu, int layer, const ChunkRows& rows,
                   MoeState& moe) {
   if (npu != nullptr) {
-    for (size_t i = 0; i < moe.num_launches; ++i) npu->Release(moe.launches[i]);
+    for (size_t i = 0; i < moe.num_launches; ++i) npu->launches().Release(moe.launches[i].launch);
     npu->AddCounts(moe.counts);
   }
   moe.num_launches = 0;
@@ -173,20 +192,26 @@ void FinishCounts(LayerContext& context, NpuExecutor* npu, int layer, const Chun
 
 }  // namespace
 
+int64_t ExpertLaunch::FilledRows() const {
+  int64_t filled = 0;
+  for (const std::span<const int32_t> slot : slots) filled += static_cast<int64_t>(slot.size());
+  return filled;
+}
+
 void StartExperts(LayerContext& context, NpuExecutor* npu, int layer, ChunkRows& rows,
                   MoeState& moe) {
   moe.counts = {};
   moe.cpu_shares.clear();
   moe.norms.clear();
   moe.outputs.assign(moe.ids.size(), OutputRow{});
-  if (npu != nullptr) npu->ReviveAfterPause();
+  if (npu != nullptr) npu->launches().ReviveAfterPause();
   SplitByCapacity(context, npu, layer, rows, moe);
   if (npu == nullptr) return;
   BuildLaunches(*npu, layer, rows.chunk, moe);
   for (size_t i = 0; i < moe.num_launches; ++i) {
-    Launch& launch = moe.launches[i];
+    ExpertLaunch& launch = moe.launches[i];
     GatherAndSubmit(context, *npu, layer, rows, launch);
-    if (launch.state == Launch::State::kFailed) AddFailedRows(*npu, launch, moe);
+    if (launch.launch.state == Launch::State::kFailed) AddFailedRows(*npu, launch, moe);
   }
 }
 
@@ -196,10 +221,7 @@ void RunCpuExperts(LayerContext& context, int layer, ChunkRows& rows, MoeState& 
 
 bool LaunchesDone(LayerContext& context, NpuExecutor* npu, const MoeState& moe) {
   for (size_t i = 0; i < moe.num_launches; ++i) {
-    const Launch& launch = moe.launches[i];
-    if (!npu->Poll(launch, *context.timeline)) return false;
-    // A modelled device has the answer early; on the timeline it comes at its modelled time.
-    if (launch.end_ms > context.timeline->now_ms()) return false;
+    if (!npu->launches().IsOver(moe.launches[i].launch, *context.timeline)) return false;
   }
   return true;
 }
@@ -210,9 +232,9 @@ void CombineExperts(LayerContext& context, NpuExecutor* npu, int layer, ChunkRow
     moe.cpu_shares.clear();
     AwaitLaunches(context, *npu, layer, rows, moe);
     for (size_t i = 0; i < moe.num_launches; ++i) {
-      Launch& launch = moe.launches[i];
-      if (launch.state == Launch::State::kDone) PlaceOutputs(launch, moe);
-      if (launch.state == Launch::State::kFailed) AddFailedRows(*npu, launch, moe);
+      ExpertLaunch& launch = moe.launches[i];
+      if (launch.launch.state == Launch::State::kDone) PlaceOutputs(launch, moe);
+      if (launch.launch.state == Launch::State::kFailed) AddFailedRows(*npu, launch, moe);
     }
     RunShares(context, layer, rows, moe.retry_outputs, moe);
   }

@@ -29,6 +29,15 @@ struct ExpertMaxima {
   float output = 0;
 };
 
+// One launch of an expert program. `slots[g]` are the assignments of its g-th expert.
+struct ExpertLaunch {
+  ExpertFunction* function = nullptr;
+  std::vector<std::span<const int32_t>> slots;
+  Launch launch;
+
+  int64_t FilledRows() const;
+};
+
 // The MoE part of one chunk, from routing to combine. Reused from layer to layer and chunk to
 // chunk, so that nothing is allocated once it has seen the largest.
 struct MoeState {
@@ -36,7 +45,8 @@ struct MoeState {
   std::vector<float> weights;  // [T, choices], times the residual multiplier
   ExpertLists lists;
   std::vector<CpuShare> cpu_shares;
-  std::vector<Launch> launches;  // the first `num_launches` are this layer's; never moved in flight
+  std::vector<ExpertLaunch>
+      launches;  // the first `num_launches` are this layer's; never moved in flight
   size_t num_launches = 0;
   std::vector<OutputRow> outputs;      // [T * choices]
   AlignedBuffer<float> cpu_outputs;    // rows of cpu_shares

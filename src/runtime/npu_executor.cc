@@ -31,10 +31,14 @@ Status CheckOptions(const NpuExecutorOptions& options, OverflowMode overflow) {
   return OkStatus();
 }
 
-const CompiledProgram* FindProgram(std::span<const CompiledProgram> compiled, int layer,
-                                   int program) {
+LaunchOptions LaunchOptionsOf(const NpuExecutorOptions& options, const ChipProfile& profile) {
+  return {options.timeout_ms, options.verification, options.retry_pause_ms,
+          profile.limits.max_requests_in_flight};
+}
+
+const CompiledProgram* FindProgram(std::span<const CompiledProgram> compiled, const ProgramId& id) {
   for (const CompiledProgram& candidate : compiled) {
-    if (candidate.layer == layer && candidate.program == program) return &candidate;
+    if (candidate.id == id) return &candidate;
   }
   return nullptr;
 }
@@ -49,6 +53,22 @@ PlannedProgram AtBucket(const PlannedProgram& planned, size_t bucket) {
   return smaller;
 }
 
+ProgramPlacement PlacementOf(const Plan& plan, const ProgramId& id) {
+  ProgramPlacement placement;
+  placement.id = id;
+  if (id.kind != ProgramKind::kExperts) return placement;
+  placement.form = ExpertProgramOf(plan, id).form;
+  placement.experts = ExpertProgramOf(plan, id).experts;
+  return placement;
+}
+
+// The first function from `size` on that is loaded.
+template <class Function>
+Function* LoadedFrom(const std::vector<std::unique_ptr<Function>>& functions, size_t size) {
+  while (functions[size] == nullptr) ++size;
+  return functions[size].get();
+}
+
 }  // namespace
 
 NpuExecutor::NpuExecutor(const Plan& plan, const ChipProfile& profile,
@@ -58,12 +78,9 @@ NpuExecutor::NpuExecutor(const Plan& plan, const ChipProfile& profile,
       model_(std::move(model)),
       device_(device),
       options_(options),
-      max_requests_in_flight_(profile.limits.max_requests_in_flight),
       overflow_(options.overflow.value_or(plan.overflow)),
-      costs_(model_->config, profile, BytesPerWeight(*model_), plan.weight_format) {
-  report_.device = device.info().description;
-  if (options.verification == Verification::kOff) report_.device += ", numbers not verified";
-}
+      costs_(model_->config, profile, BytesPerWeight(*model_), plan.weight_format),
+      launches_(device, LaunchOptionsOf(options, profile)) {}
 
 Result<std::unique_ptr<NpuExecutor>> NpuExecutor::Create(
     const Plan& plan, const ChipProfile& profile, std::shared_ptr<const Model> model,
@@ -72,100 +89,92 @@ Result<std::unique_ptr<NpuExecutor>> NpuExecutor::Create(
   NPUMOE_RETURN_IF_ERROR(CheckOptions(options, options.overflow.value_or(plan.overflow)));
   std::unique_ptr<NpuExecutor> executor(
       new NpuExecutor(plan, profile, std::move(model), device, options));
-  for (const LayerPlan& layer : executor->plan_.layers) executor->LoadLayer(layer, compiled);
-  for (const LayerPlan& layer : executor->plan_.layers) {
-    executor->LoadSmallerBuckets(layer, compiled);
-  }
+  executor->MakeRoom();
+  const std::vector<ProgramId> ids = ProgramsOf(executor->plan_);
+  for (const ProgramId& id : ids) executor->LoadLargest(id, compiled);
+  for (const ProgramId& id : ids) executor->LoadSmaller(id, compiled);
   executor->PreallocateBuffers();
   return executor;
 }
 
-void NpuExecutor::LoadLayer(const LayerPlan& layer, std::span<const CompiledProgram> compiled) {
-  LayerState& state = layers_[layer.layer];
-  state.residency.resize(static_cast<size_t>(plan_.expert_count()));
-  for (size_t p = 0; p < layer.programs.size(); ++p) {
-    const PlannedProgram& planned = layer.programs[p];
-    const auto index = static_cast<int>(p);
-    ProgramPlacement placement;
-    placement.layer = layer.layer;
-    placement.program = index;
-    placement.form = planned.form;
-    placement.experts = planned.experts;
-    ProgramState& program = state.programs.emplace_back();
-    program.placement = report_.programs.size();
-    program.capacities = planned.Buckets();
-    program.buckets.resize(program.capacities.size());
-    const auto lowered = FindAndLower(layer, index, compiled);
-    auto loaded = lowered.ok() ? LoadBucket(layer, index, planned.smaller_buckets.size(), *lowered)
-                               : Result<std::unique_ptr<NpuProgram>>(lowered.status());
-    if (loaded.ok()) {
-      placement.loaded = placement.in_service = true;
-      placement.weight_bytes = (*loaded)->program().weight_bytes();
-      CountPlacement(**loaded, placement);
-      program.buckets.back() = std::move(*loaded);
-    } else {
-      placement.refusal = loaded.status().message();
-      Count(placement, "load", placement.refusal);
-    }
-    for (const PlannedExpert& expert : planned.experts) {
-      state.residency[static_cast<size_t>(expert.expert)] = {expert.capacity, index,
-                                                             placement.loaded};
-    }
-    state.in_service.push_back(program.buckets.back().get());
-    report_.programs.push_back(std::move(placement));
-  }
-}
-
-void NpuExecutor::LoadSmallerBuckets(const LayerPlan& layer,
-                                     std::span<const CompiledProgram> compiled) {
-  for (size_t p = 0; p < layer.programs.size(); ++p) {
-    const auto index = static_cast<int>(p);
-    ProgramState& program = StateOf(layer.layer, index);
-    if (program.buckets.size() == 1 || program.buckets.back() == nullptr) continue;
-    ProgramPlacement& placement = PlacementOf(layer.layer, index);
-    const auto lowered = FindAndLower(layer, index, compiled);
-    NPUMOE_CHECK(lowered.ok());  // as it was for the planned capacities
-    for (size_t bucket = 0; bucket + 1 < program.buckets.size(); ++bucket) {
-      auto loaded = LoadBucket(layer, index, bucket, *lowered);
-      if (!loaded.ok()) {
-        Count(placement, "load", loaded.status().message());
-        continue;
+void NpuExecutor::MakeRoom() {
+  for (const LayerPlan& planned : plan_.layers) {
+    ExpertLayer& layer = experts_[planned.layer];
+    layer.residency.resize(static_cast<size_t>(plan_.expert_count()));
+    for (size_t p = 0; p < planned.programs.size(); ++p) {
+      ExpertProgram& program = layer.programs.emplace_back();
+      program.capacities = planned.programs[p].Buckets();
+      program.buckets.resize(program.capacities.size());
+      for (const PlannedExpert& expert : planned.programs[p].experts) {
+        layer.residency[static_cast<size_t>(expert.expert)] = {expert.capacity,
+                                                               static_cast<int>(p)};
       }
-      CountPlacement(**loaded, placement);
-      program.buckets[bucket] = std::move(*loaded);
     }
   }
+  for (const int layer : plan_.attention.layers) {
+    attention_[layer].resize(plan_.attention.history_tokens.size());
+  }
+  head_.resize(plan_.head.rows.size());
 }
 
-// A program that runs elsewhere is right, and slower than planned: it stays, and is shown.
-void NpuExecutor::CountPlacement(NpuProgram& program, ProgramPlacement& placement) {
-  const std::optional<ComputePlan> where = program.program().compute_plan();
-  if (!where || where->on_device >= where->operations) return;
-  Count(placement, "placement",
-        fmt::format("the device runs {} of {} operations itself, the rest is on the CPU",
-                    where->on_device, where->operations));
+size_t NpuExecutor::FunctionsOf(const ProgramId& id) {
+  switch (id.kind) {
+    case ProgramKind::kExperts:
+      return experts_.at(id.layer).programs[static_cast<size_t>(id.index)].buckets.size();
+    case ProgramKind::kAttention:
+      return attention_.at(id.layer).size();
+    case ProgramKind::kHead:
+      return head_.size();
+  }
+  return 0;
+}
+
+void NpuExecutor::LoadLargest(const ProgramId& id, std::span<const CompiledProgram> compiled) {
+  ProgramPlacement placement = PlacementOf(plan_, id);
+  const auto lowered = FindAndLower(id, compiled);
+  const auto loaded = lowered.ok() ? LoadFunction(id, FunctionsOf(id) - 1, *lowered)
+                                   : Result<LoadedFunction*>(lowered.status());
+  if (loaded.ok()) {
+    placement.loaded = placement.in_service = true;
+    placement.weight_bytes = (*loaded)->program->weight_bytes();
+  } else {
+    placement.refusal = loaded.status().message();
+  }
+  launches_.AddProgram(id, std::move(placement));
+  if (loaded.ok()) launches_.CountPlacement(**loaded);
+}
+
+void NpuExecutor::LoadSmaller(const ProgramId& id, std::span<const CompiledProgram> compiled) {
+  const size_t functions = FunctionsOf(id);
+  if (functions == 1 || !launches_.InService(id)) return;
+  const auto lowered = FindAndLower(id, compiled);
+  NPUMOE_CHECK(lowered.ok());  // as it was for the largest function
+  for (size_t size = 0; size + 1 < functions; ++size) {
+    const auto loaded = LoadFunction(id, size, *lowered);
+    if (loaded.ok()) {
+      launches_.CountPlacement(**loaded);
+    } else {
+      launches_.Count(id, "load", loaded.status().message());
+    }
+  }
 }
 
 Result<NpuExecutor::Lowered> NpuExecutor::FindAndLower(
-    const LayerPlan& layer, int program, std::span<const CompiledProgram> compiled) const {
-  const PlannedProgram& planned = layer.programs[static_cast<size_t>(program)];
-  const CompiledProgram* found = FindProgram(compiled, layer.layer, program);
+    const ProgramId& id, std::span<const CompiledProgram> compiled) const {
+  const CompiledProgram* found = FindProgram(compiled, id);
   if (found == nullptr) return NotFound("not compiled; run `npumoe compile` with this plan");
-  if (const std::string key = ProgramKey(plan_, layer, planned); found->key != key) {
+  if (const std::string key = ProgramKey(plan_, id); found->key != key) {
     return InvalidInput(fmt::format("{} has the key {}, this plan needs {}; compile this plan",
                                     found->package.string(), found->key, key));
   }
-  const auto& experts = model_->weights.layers[static_cast<size_t>(layer.layer)].experts;
-  NPUMOE_ASSIGN_OR_RETURN(std::vector<Graph> functions,
-                          LowerProgram(plan_, layer, planned, experts));
-  return Lowered{std::move(functions), found};
+  NPUMOE_ASSIGN_OR_RETURN(std::vector<Graph> graphs,
+                          LowerPlanned(plan_, model_->config, model_->weights, id));
+  return Lowered{std::move(graphs), found};
 }
 
-Result<std::unique_ptr<NpuProgram>> NpuExecutor::LoadBucket(const LayerPlan& layer, int program,
-                                                            size_t bucket, const Lowered& lowered) {
-  const PlannedProgram& planned = layer.programs[static_cast<size_t>(program)];
-  const bool is_main = bucket == planned.smaller_buckets.size();
-  const Graph& graph = lowered.functions[is_main ? 0 : bucket + 1];
+Result<LoadedFunction*> NpuExecutor::LoadFunction(const ProgramId& id, size_t size,
+                                                  const Lowered& lowered) {
+  const Graph& graph = lowered.graphs[FunctionIndex(size, FunctionsOf(id))];
   auto loaded = device_.Load(lowered.package->package, graph.name);
   if (!loaded.ok()) {
     const bool corrupt = loaded.status().code() == StatusCode::kInvalidInput;
@@ -174,140 +183,116 @@ Result<std::unique_ptr<NpuProgram>> NpuExecutor::LoadBucket(const LayerPlan& lay
         loaded.status().message() +
             (corrupt ? "; `npumoe compile` with this plan writes the package again" : ""));
   }
-  auto bound = NpuProgram::Bind(std::move(*loaded), graph, AtBucket(planned, bucket),
-                                plan_.hidden_size, layer.layer, program);
-  if (!bound.ok()) return bound.status().WithContext(lowered.package->package.string());
-  return bound;
+  auto kept = Keep(id, size, *std::move(loaded), graph);
+  if (!kept.ok()) return kept.status().WithContext(lowered.package->package.string());
+  return kept;
 }
 
-// So that a device without memory shows at the start, and prefill allocates nothing.
-void NpuExecutor::PreallocateBuffers() {
-  for (auto& [layer, state] : layers_) {
-    std::vector<Launch> launches;
-    for (const ProgramState& program : state.programs) {
-      for (const std::unique_ptr<NpuProgram>& bucket : program.buckets) {
-        for (int i = 0; bucket != nullptr && i < options_.chunks_in_flight; ++i) {
-          launches.emplace_back().program = bucket.get();
-          AcquireBuffers(launches.back());
-        }
-      }
+Result<LoadedFunction*> NpuExecutor::Keep(const ProgramId& id, size_t size,
+                                          std::unique_ptr<Program> program, const Graph& graph) {
+  const auto keep = [](auto bound, auto& place) -> Result<LoadedFunction*> {
+    if (!bound.ok()) return bound.status();
+    place = *std::move(bound);
+    return &place->loaded();
+  };
+  switch (id.kind) {
+    case ProgramKind::kExperts:
+      return keep(
+          ExpertFunction::Bind(std::move(program), graph,
+                               AtBucket(ExpertProgramOf(plan_, id), size), plan_.hidden_size, id),
+          experts_.at(id.layer).programs[static_cast<size_t>(id.index)].buckets[size]);
+    case ProgramKind::kAttention:
+      return keep(AttentionFunction::Bind(std::move(program), graph, id),
+                  attention_.at(id.layer)[size]);
+    case ProgramKind::kHead:
+      return keep(HeadFunction::Bind(std::move(program), graph, id), head_[size]);
+  }
+  return InvalidInput("no such program");
+}
+
+template <class Visit>
+void NpuExecutor::ForEachFunction(Visit visit) {
+  const auto visit_all = [&](const auto& functions) {
+    for (const auto& function : functions) {
+      if (function != nullptr) visit(function->loaded());
     }
-    for (Launch& launch : launches) Release(launch);
+  };
+  for (auto& [layer, experts] : experts_) {
+    for (const ExpertProgram& program : experts.programs) visit_all(program.buckets);
+  }
+  for (auto& [layer, functions] : attention_) visit_all(functions);
+  visit_all(head_);
+}
+
+// So that a device without memory shows at the start, and prefill allocates nothing. Launches of
+// one layer are in flight together, those of different layers share buffers.
+void NpuExecutor::PreallocateBuffers() {
+  std::map<int, std::vector<Launch>> launches;
+  ForEachFunction([&](LoadedFunction& function) {
+    for (int i = 0; i < options_.chunks_in_flight; ++i) {
+      launches[function.id.layer].emplace_back().function = &function;
+    }
+  });
+  for (auto& [layer, of_layer] : launches) {
+    for (Launch& launch : of_layer) launches_.AcquireBuffers(launch);
+    for (Launch& launch : of_layer) launches_.Release(launch);
   }
 }
 
 std::span<const NpuExecutor::Residency> NpuExecutor::ResidencyOf(int layer) const {
-  const auto found = layers_.find(layer);
-  NPUMOE_CHECK(found != layers_.end());
-  return found->second.residency;
+  return experts_.at(layer).residency;
 }
 
-std::span<NpuProgram* const> NpuExecutor::ProgramsOf(int layer) const {
-  const auto found = layers_.find(layer);
-  NPUMOE_CHECK(found != layers_.end());
-  return found->second.in_service;
+int NpuExecutor::ProgramCountOf(int layer) const {
+  return static_cast<int>(experts_.at(layer).programs.size());
 }
 
-std::vector<NpuProgram*> NpuExecutor::BucketsOf(int layer, int program) {
-  std::vector<NpuProgram*> loaded;
-  if (!PlacementOf(layer, program).in_service) return loaded;
-  for (const std::unique_ptr<NpuProgram>& bucket : StateOf(layer, program).buckets) {
+std::vector<ExpertFunction*> NpuExecutor::BucketsOf(int layer, int program) {
+  std::vector<ExpertFunction*> loaded;
+  if (!InService(layer, program)) return loaded;
+  for (const auto& bucket : experts_.at(layer).programs[static_cast<size_t>(program)].buckets) {
     if (bucket != nullptr) loaded.push_back(bucket.get());
   }
   return loaded;
 }
 
-NpuExecutor::ProgramState& NpuExecutor::StateOf(int layer, int program) {
-  const auto found = layers_.find(layer);
-  NPUMOE_CHECK(found != layers_.end());
-  return found->second.programs[static_cast<size_t>(program)];
-}
-
-ProgramPlacement& NpuExecutor::PlacementOf(int layer, int program) {
-  return report_.programs[StateOf(layer, program).placement];
-}
-
-void NpuExecutor::AddCounts(const DispatchCounts& counts) { report_.counts += counts; }
-
 void NpuExecutor::AddOverflow(int layer, int expert, int64_t rows) {
   const int program = ResidencyOf(layer)[static_cast<size_t>(expert)].program;
-  ProgramPlacement& placement = PlacementOf(layer, program);
+  ProgramPlacement& placement = launches_.PlacementOf({ProgramKind::kExperts, layer, program});
   (overflow_ == OverflowMode::kSpill ? placement.spilled_rows : placement.dropped_rows) += rows;
 }
 
 void NpuExecutor::AddDegradedRows(int layer, int program, int64_t rows) {
-  PlacementOf(layer, program).degraded_rows += rows;
-  report_.degraded_rows += rows;
+  launches_.PlacementOf({ProgramKind::kExperts, layer, program}).degraded_rows += rows;
+  launches_.mutable_report().degraded_rows += rows;
 }
 
-void NpuExecutor::Count(ProgramPlacement& placement, const std::string& what,
-                        const std::string& reason) {
-  events_.push_back({what, reason, placement.layer, placement.program});
-  for (Degradation& known : placement.degradations) {
-    if (known.what != what || known.reason != reason) continue;
-    ++known.count;
-    return;
+AttentionFunction* NpuExecutor::AttentionFor(int layer, int64_t history, int64_t tokens) {
+  if (!plan_.attention.Has(layer)) return nullptr;
+  const ProgramId id{ProgramKind::kAttention, layer, 0};
+  const std::optional<size_t> size = plan_.attention.FunctionFor(history);
+  ProgramPlacement& placement = launches_.PlacementOf(id);
+  if (!size) {
+    placement.spilled_rows += tokens;
+    return nullptr;
   }
-  placement.degradations.push_back({what, reason, 1});
-}
-
-void NpuExecutor::Retire(int layer, int program, const std::string& reason, Again again) {
-  LayerState& state = layers_[layer];
-  NpuProgram*& in_service = state.in_service[static_cast<size_t>(program)];
-  if (in_service == nullptr) return;
-  for (const PlannedExpert& expert : in_service->planned().experts) {
-    state.residency[static_cast<size_t>(expert.expert)].in_service = false;
+  launches_.ReviveAfterPause();
+  if (!launches_.InService(id)) {
+    placement.degraded_rows += tokens;
+    return nullptr;
   }
-  in_service = nullptr;
-  ProgramPlacement& placement = PlacementOf(layer, program);
-  placement.in_service = false;
-  placement.refusal = reason;
-  ProgramState& program_state = state.programs[static_cast<size_t>(program)];
-  if (again == Again::kNever || program_state.had_second_chance) return;
-  program_state.retired.emplace();
-  ++programs_on_pause_;
+  return LoadedFrom(attention_.at(layer), *size);
 }
 
-void NpuExecutor::ReviveAfterPause() {
-  if (programs_on_pause_ == 0) return;
-  ReclaimAbandoned(0);  // nobody else does while nothing is launched
-  for (auto& [layer, state] : layers_) {
-    for (size_t p = 0; p < state.programs.size(); ++p) {
-      ProgramState& program = state.programs[p];
-      if (!program.retired || program.retired->ElapsedMs() < options_.retry_pause_ms) continue;
-      if (HasAbandoned(layer, static_cast<int>(p))) continue;  // still busy with an old launch
-      program.retired.reset();
-      program.had_second_chance = true;
-      program.checked.clear();
-      program.failures_in_a_row = kFailuresBeforeRetirement - 1;
-      --programs_on_pause_;
-      state.in_service[p] = program.buckets.back().get();
-      for (const PlannedExpert& expert : state.in_service[p]->planned().experts) {
-        state.residency[static_cast<size_t>(expert.expert)].in_service = true;
-      }
-      ProgramPlacement& placement = report_.programs[program.placement];
-      placement.in_service = true;
-      placement.refusal.clear();
-    }
+HeadFunction* NpuExecutor::HeadFor(int64_t rows) {
+  if (head_.empty()) return nullptr;
+  const ProgramId id{ProgramKind::kHead, 0, 0};
+  launches_.ReviveAfterPause();
+  if (!launches_.InService(id)) {
+    launches_.PlacementOf(id).degraded_rows += rows;
+    return nullptr;
   }
-}
-
-void NpuExecutor::RetireAll(const std::string& reason) {
-  for (auto& [layer, state] : layers_) {
-    for (size_t p = 0; p < state.programs.size(); ++p) {
-      Retire(layer, static_cast<int>(p), reason, Again::kNever);
-      state.programs[p].retired.reset();  // nor does what was on pause come back
-    }
-  }
-  programs_on_pause_ = 0;
-}
-
-std::vector<DegradationEvent> NpuExecutor::TakeEvents() { return std::exchange(events_, {}); }
-
-PlacementReport NpuExecutor::report() const {
-  PlacementReport report = report_;
-  report.health = device_.health();
-  return report;
+  return LoadedFrom(head_, plan_.head.FunctionFor(rows));
 }
 
 }  // namespace npumoe

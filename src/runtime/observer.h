@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 
+#include "plan/plan.h"
 #include "plan/simulator.h"
 
 namespace npumoe {
@@ -46,10 +47,9 @@ struct DispatchEvent {
 };
 
 struct DegradationEvent {
-  std::string what;  // "load", "launch", "deadline", "numeric"
+  std::string what;  // "load", "launch", "deadline", "numeric", ...
   std::string reason;
-  int layer = 0;
-  int program = 0;
+  ProgramId program;
 };
 
 class Observer {

@@ -20,10 +20,6 @@ constexpr const char* kKeyField = "npumoe_key";
 
 std::string FileName(const std::string& key) { return key + ".mlpackage"; }
 
-std::string Place(const LayerPlan& layer, size_t program) {
-  return fmt::format("layer {}, program {}", layer.layer, program);
-}
-
 // Weight bytes of a package that is whole and holds this key, or why it cannot be used.
 Result<int64_t> CheckPackage(const fs::path& package, const std::string& key) {
   NPUMOE_ASSIGN_OR_RETURN(const Mlpackage read, ReadMlpackage(package));
@@ -44,11 +40,10 @@ class PlanCompile {
       : plan_(plan), model_(model), profile_(profile), cache_(cache), staging_(staging) {}
 
   // Whether the program's package was there already.
-  Result<bool> Compile(const LayerPlan& layer, size_t index, CompileReport& report) {
-    const PlannedProgram& program = layer.programs[index];
-    const std::string key = ProgramKey(plan_, layer, program);
+  Result<bool> Compile(const ProgramId& id, CompileReport& report) {
+    const std::string key = ProgramKey(plan_, id);
     const fs::path package = cache_ / FileName(key);
-    report.programs.push_back({layer.layer, static_cast<int>(index), package, "main", key});
+    report.programs.push_back({id, package, "main", key});
     if (fs::exists(package)) {
       const auto bytes = CheckPackage(package, key);
       if (bytes.ok()) {
@@ -59,7 +54,7 @@ class PlanCompile {
       LogWarning(bytes.status().message() + "; compiling it again");
       NPUMOE_RETURN_IF_ERROR(staging_.Withdraw(FileName(key)));
     }
-    NPUMOE_ASSIGN_OR_RETURN(const int64_t bytes, Write(layer, program, key));
+    NPUMOE_ASSIGN_OR_RETURN(const int64_t bytes, Write(id, key));
     NPUMOE_ASSIGN_OR_RETURN(const CacheStaging::Published published,
                             staging_.Publish(FileName(key)));
     report.bytes_total += bytes;
@@ -74,24 +69,34 @@ class PlanCompile {
 
  private:
   // Writes the package into the staging folder.
-  Result<int64_t> Write(const LayerPlan& layer, const PlannedProgram& program,
-                        const std::string& key) {
-    const auto& experts = model_.weights.layers[static_cast<size_t>(layer.layer)].experts;
+  Result<int64_t> Write(const ProgramId& id, const std::string& key) {
     NPUMOE_ASSIGN_OR_RETURN(const std::vector<Graph> functions,
-                            LowerProgram(plan_, layer, program, experts));
+                            LowerPlanned(plan_, model_.config, model_.weights, id));
+    if (id.kind == ProgramKind::kExperts) {
+      NPUMOE_RETURN_IF_ERROR(CheckForm(ExpertProgramOf(plan_, id).form, profile_));
+    }
     for (const Graph& graph : functions) {
       NPUMOE_RETURN_IF_ERROR(
-          CheckProgramLimits(graph, program.form, program.FunctionCount(), profile_));
+          CheckProgramLimits(graph, static_cast<int64_t>(functions.size()), profile_));
     }
-    PackageMetadata metadata;
-    metadata.description = fmt::format("npumoe expert program, layer {}, {} experts, form {}",
-                                       layer.layer, program.experts.size(), Name(program.form));
-    metadata.user = {{kKeyField, key},
-                     {"npumoe_layer", std::to_string(layer.layer)},
-                     {"npumoe_form", Name(program.form)},
-                     {"npumoe_weights_format", Name(plan_.weight_format)}};
-    NPUMOE_RETURN_IF_ERROR(WriteMlpackage(staging_.path() / FileName(key), functions, metadata));
+    NPUMOE_RETURN_IF_ERROR(
+        WriteMlpackage(staging_.path() / FileName(key), functions, MetadataOf(id, key)));
     return CheckPackage(staging_.path() / FileName(key), key);
+  }
+
+  PackageMetadata MetadataOf(const ProgramId& id, const std::string& key) const {
+    PackageMetadata metadata;
+    metadata.user = {{kKeyField, key}, {"npumoe_layer", std::to_string(id.layer)}};
+    if (id.kind != ProgramKind::kExperts) {
+      metadata.description = "npumoe " + Describe(id);
+      return metadata;
+    }
+    const PlannedProgram& program = ExpertProgramOf(plan_, id);
+    metadata.description = fmt::format("npumoe expert program, layer {}, {} experts, form {}",
+                                       id.layer, program.experts.size(), Name(program.form));
+    metadata.user["npumoe_form"] = Name(program.form);
+    metadata.user["npumoe_weights_format"] = Name(plan_.weight_format);
+    return metadata;
   }
 
   const Plan& plan_;
@@ -103,15 +108,15 @@ class PlanCompile {
 
 }  // namespace
 
-Status CheckProgramLimits(const Graph& graph, GraphForm form, int64_t functions,
-                          const ChipProfile& profile) {
+Status CheckForm(GraphForm form, const ChipProfile& profile) {
   const auto& refused = profile.limits.refused_forms;
-  if (std::find(refused.begin(), refused.end(), Name(form)) != refused.end()) {
-    return Unsupported(
-        fmt::format("{} does not take graphs of form {} (rule refused-form); plan "
-                    "again for this chip",
-                    profile.name, Name(form)));
-  }
+  if (std::find(refused.begin(), refused.end(), Name(form)) == refused.end()) return OkStatus();
+  return Unsupported(fmt::format(
+      "{} does not take graphs of form {} (rule refused-form); plan again for this chip",
+      profile.name, Name(form)));
+}
+
+Status CheckProgramLimits(const Graph& graph, int64_t functions, const ChipProfile& profile) {
   return RefusalOf(ValidateGraph(graph, LimitsOf(profile), {.functions = functions}));
 }
 
@@ -122,15 +127,13 @@ Result<CompileReport> CompilePlan(const Plan& plan, const Model& model, const Ch
   NPUMOE_ASSIGN_OR_RETURN(const auto staging, CacheStaging::Create(cache_dir));
   PlanCompile compile(plan, model, profile, cache_dir, *staging);
   CompileReport report;
-  const int64_t total = plan.ProgramCount();
-  for (const LayerPlan& layer : plan.layers) {
-    for (size_t p = 0; p < layer.programs.size(); ++p) {
-      const auto reused = compile.Compile(layer, p, report);
-      if (!reused.ok()) return reused.status().WithContext(Place(layer, p));
-      if (progress) {
-        progress({static_cast<int64_t>(report.programs.size()), total, &report.programs.back(),
-                  *reused});
-      }
+  const std::vector<ProgramId> ids = ProgramsOf(plan);
+  for (const ProgramId& id : ids) {
+    const auto reused = compile.Compile(id, report);
+    if (!reused.ok()) return reused.status().WithContext(Describe(id));
+    if (progress) {
+      progress({static_cast<int64_t>(report.programs.size()), static_cast<int64_t>(ids.size()),
+                &report.programs.back(), *reused});
     }
   }
   return report;
@@ -138,16 +141,14 @@ Result<CompileReport> CompilePlan(const Plan& plan, const Model& model, const Ch
 
 Result<std::vector<CompiledProgram>> FindCompiled(const Plan& plan, const fs::path& cache_dir) {
   std::vector<CompiledProgram> programs;
-  for (const LayerPlan& layer : plan.layers) {
-    for (size_t p = 0; p < layer.programs.size(); ++p) {
-      const std::string key = ProgramKey(plan, layer, layer.programs[p]);
-      const fs::path package = cache_dir / FileName(key);
-      if (!fs::exists(package)) {
-        return NotFound(fmt::format("{}: no package for {}; run `npumoe compile` with this plan",
-                                    package.string(), Place(layer, p)));
-      }
-      programs.push_back({layer.layer, static_cast<int>(p), package, "main", key});
+  for (const ProgramId& id : ProgramsOf(plan)) {
+    const std::string key = ProgramKey(plan, id);
+    const fs::path package = cache_dir / FileName(key);
+    if (!fs::exists(package)) {
+      return NotFound(fmt::format("{}: no package for {}; run `npumoe compile` with this plan",
+                                  package.string(), Describe(id)));
     }
+    programs.push_back({id, package, "main", key});
   }
   return programs;
 }

@@ -22,10 +22,9 @@
 namespace npumoe {
 
 struct CompiledProgram {
-  int layer = 0;
-  int program = 0;  // index in the layer's plan
+  ProgramId id;
   std::filesystem::path package;
-  std::string function = "main";  // of the planned capacities; the smaller buckets follow it
+  std::string function = "main";  // the largest one; the smaller ones follow it (plan/lowering.h)
   std::string key;                // ProgramKey
 };
 
@@ -46,8 +45,9 @@ struct CompileProgress {
 
 // What CompilePlan asks before it writes a program of so many functions: ok, or the rules that one
 // of them breaks (kUnsupported).
-Status CheckProgramLimits(const Graph& graph, GraphForm form, int64_t functions,
-                          const ChipProfile& profile);
+Status CheckProgramLimits(const Graph& graph, int64_t functions, const ChipProfile& profile);
+// The same of the form of an expert program.
+Status CheckForm(GraphForm form, const ChipProfile& profile);
 
 // Fails when a graph breaks a limit of the chip (kUnsupported: rule, layer, program), when the
 // disk is full, when a weight does not fit fp16. What was written before stays and is reused.

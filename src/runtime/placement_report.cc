@@ -22,9 +22,10 @@ Json ProgramToJson(const ProgramPlacement& program) {
     degradations.push_back(
         {{"what", degradation.what}, {"reason", degradation.reason}, {"count", degradation.count}});
   }
-  return {{"layer", program.layer},
-          {"program", program.program},
-          {"form", Name(program.form)},
+  return {{"kind", Name(program.id.kind)},
+          {"layer", program.id.layer},
+          {"program", program.id.index},
+          {"form", program.experts.empty() ? "" : Name(program.form)},
           {"experts", std::move(experts)},
           {"planned", true},
           {"loaded", program.loaded},
@@ -38,6 +39,8 @@ Json ProgramToJson(const ProgramPlacement& program) {
           {"dropped_rows", program.dropped_rows},
           {"degraded_rows", program.degraded_rows},
           {"npu_time_ms", program.npu_time_ms},
+          {"checked_rows", program.checked_rows},
+          {"largest_error", program.largest_error},
           {"degradations", std::move(degradations)}};
 }
 
@@ -56,6 +59,14 @@ int64_t PlacementReport::loaded() const {
   int64_t count = 0;
   for (const ProgramPlacement& program : programs) count += program.loaded ? 1 : 0;
   return count;
+}
+
+int64_t PlacementReport::LaunchesOf(ProgramKind kind) const {
+  int64_t launches = 0;
+  for (const ProgramPlacement& program : programs) {
+    if (program.id.kind == kind) launches += program.launches;
+  }
+  return launches;
 }
 
 int64_t PlacementReport::degradations() const {

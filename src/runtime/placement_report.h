@@ -21,8 +21,8 @@ struct Degradation {
 };
 
 struct ProgramPlacement {
-  int layer = 0;
-  int program = 0;  // index in the layer's plan
+  ProgramId id;
+  // Of an expert program; attention and head have none.
   GraphForm form = GraphForm::kDenseChains;
   std::vector<PlannedExpert> experts;
   bool loaded = false;        // at the start
@@ -32,10 +32,14 @@ struct ProgramPlacement {
   int64_t launches = 0;       // that succeeded
   int64_t capacity_rows = 0;  // of those launches
   int64_t filled_rows = 0;    // of those launches
-  int64_t spilled_rows = 0;   // overflow of its experts that the CPU computed
+  // Overflow of its experts that the CPU computed, or tokens behind a longer history than the
+  // attention program's.
+  int64_t spilled_rows = 0;
   int64_t dropped_rows = 0;   // overflow of its experts that nobody computed
   int64_t degraded_rows = 0;  // rows planned for it that the CPU computed
   double npu_time_ms = 0;     // as the device reports it
+  int64_t checked_rows = 0;   // that the CPU computed, too
+  double largest_error = 0;   // of them, that passed: relative to the row's largest value
   std::vector<Degradation> degradations;
 };
 
@@ -51,6 +55,7 @@ struct PlacementReport {
 
   int64_t planned() const { return static_cast<int64_t>(programs.size()); }
   int64_t loaded() const;
+  int64_t LaunchesOf(ProgramKind kind) const;
   int64_t degradations() const;  // refused loads, foreign placements, failed launches
 };
 

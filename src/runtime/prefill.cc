@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "plan/schedule.h"
-#include "runtime/attention.h"
+#include "runtime/npu_head.h"
 #include "runtime/routing.h"
 
 namespace npumoe {
@@ -38,16 +38,21 @@ class PrefillRun {
       : context_(context), slots_(slots), request_(request) {
     context_.timeline = &timeline_;
     context_.stages = {};
+    context_.dense_launches = 0;
     result_.chunks = CutPrompt(request);
     slot_of_.assign(result_.chunks.size(), nullptr);
   }
   // Nothing of a prefill that was cancelled or failed stays in flight.
   ~PrefillRun() {
     context_.timeline = nullptr;
-    if (request_.npu != nullptr) request_.npu->Drain();
+    if (request_.npu != nullptr) request_.npu->launches().Drain();
     for (ChunkInFlight& slot : slots_) {
+      if (slot.attention.function != nullptr) {
+        request_.npu->launches().Release(slot.attention.launch);
+      }
+      slot.attention.function = nullptr;
       for (size_t i = 0; i < slot.moe.num_launches; ++i) {
-        request_.npu->Release(slot.moe.launches[i]);
+        request_.npu->launches().Release(slot.moe.launches[i].launch);
       }
       slot.moe.num_launches = 0;
       slot.is_free = true;
@@ -99,7 +104,8 @@ class PrefillRun {
 
   bool LaunchesDoneOf(int chunk) {
     const ChunkInFlight* slot = slot_of_[static_cast<size_t>(chunk)];
-    return slot == nullptr || LaunchesDone(context_, request_.npu, slot->moe);
+    return slot == nullptr || (AttentionDone(context_, request_.npu, slot->attention) &&
+                               LaunchesDone(context_, request_.npu, slot->moe));
   }
 
   // The slot of a chunk; its first step takes a free one and embeds the tokens.
@@ -126,7 +132,10 @@ class PrefillRun {
     ChunkInFlight& slot = SlotOf(step.chunk);
     switch (step.stage) {
       case Stage::kAttention:
-        RunAttention(context_, step.layer, slot.rows);
+        StartAttention(context_, NpuOf(step.chunk), step.layer, slot.rows, slot.attention);
+        break;
+      case Stage::kRouting:
+        FinishAttention(context_, NpuOf(step.chunk), step.layer, slot.rows, slot.attention);
         if (IsMoe(step.layer)) {
           NPUMOE_RETURN_IF_ERROR(
               RouteTokens(context_, step.layer, Phase::kPrefill, slot.rows, slot.moe));
@@ -163,7 +172,7 @@ class PrefillRun {
 
   void TellObserver(int layer, ChunkRows& rows) {
     if (request_.npu != nullptr) {
-      for (const DegradationEvent& event : request_.npu->TakeEvents()) {
+      for (const DegradationEvent& event : request_.npu->launches().TakeEvents()) {
         if (context_.observer != nullptr) context_.observer->OnDegradation(event);
       }
     }
@@ -182,12 +191,13 @@ class PrefillRun {
           std::clamp<int64_t>(request_.computed_again - first, 0, slot.rows.tokens);
       const int64_t row = first + skipped - request_.computed_again;
       if (skipped < slot.rows.tokens) {
-        NPUMOE_RETURN_IF_ERROR(RunHead(context_, slot.rows, skipped, slot.rows.tokens - skipped,
-                                       result_.logits.data() + row * context_.config.vocab_size));
+        NPUMOE_RETURN_IF_ERROR(RunHeadOn(context_, NpuOf(slot.rows.chunk), slot.rows, skipped,
+                                         slot.rows.tokens - skipped,
+                                         result_.logits.data() + row * context_.config.vocab_size));
       }
     } else if (first + slot.rows.tokens == total) {
-      NPUMOE_RETURN_IF_ERROR(
-          RunHead(context_, slot.rows, slot.rows.tokens - 1, 1, result_.logits.data()));
+      NPUMOE_RETURN_IF_ERROR(RunHeadOn(context_, NpuOf(slot.rows.chunk), slot.rows,
+                                       slot.rows.tokens - 1, 1, result_.logits.data()));
     }
     done_tokens_ += slot.rows.tokens;
     if (context_.observer != nullptr) context_.observer->OnPrefillProgress(done_tokens_, total);
@@ -202,6 +212,7 @@ class PrefillRun {
     result_.npu_energy_j = timeline_.npu_energy_j();
     result_.timeline = timeline_.Take();
     result_.time_ms = result_.timeline.EndMs();
+    result_.dense_launches = context_.dense_launches;
     result_.stages = context_.stages;
     return std::move(result_);
   }

@@ -13,6 +13,7 @@
 #include "base/status.h"
 #include "runtime/layer.h"
 #include "runtime/moe_dispatch.h"
+#include "runtime/npu_attention.h"
 #include "runtime/npu_executor.h"
 #include "runtime/session.h"
 
@@ -21,6 +22,7 @@ namespace npumoe {
 // Everything of one chunk in flight; kept by the session from prefill to prefill.
 struct ChunkInFlight {
   ChunkRows rows;
+  AttentionState attention;
   MoeState moe;
   bool is_free = true;
 };

@@ -13,14 +13,24 @@ void PrefillTimeline::AddCpuWork(int chunk, int layer, const char* what, double 
   now_ms_ = end_ms;
 }
 
-double PrefillTimeline::AddLaunch(int chunk, int layer, int program, double submitted_ms,
+namespace {
+
+// As the simulator calls them (plan/replay.cc).
+std::string NameOf(const ProgramId& program) {
+  if (program.kind == ProgramKind::kExperts) return fmt::format("launch {}", program.index);
+  return fmt::format("{} launch", Name(program.kind));
+}
+
+}  // namespace
+
+double PrefillTimeline::AddLaunch(int chunk, const ProgramId& program, double submitted_ms,
                                   const LaunchReport& report) {
   const double start_ms = std::max(submitted_ms, npu_free_ms_);
   npu_free_ms_ = start_ms + report.time_ms;
   npu_energy_j_ += report.energy_j;
   const TimeSource source = report.modelled ? TimeSource::kModelled : TimeSource::kMeasured;
-  timeline_.spans.push_back({Engine::kNpu, source, chunk, layer, fmt::format("launch {}", program),
-                             start_ms, npu_free_ms_});
+  timeline_.spans.push_back(
+      {Engine::kNpu, source, chunk, program.layer, NameOf(program), start_ms, npu_free_ms_});
   return npu_free_ms_;
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "npu/device.h"
+#include "plan/plan.h"
 #include "plan/timeline.h"
 
 namespace npumoe {
@@ -16,7 +17,7 @@ class PrefillTimeline {
   double now_ms() const { return now_ms_; }  // when the CPU is free
   void AddCpuWork(int chunk, int layer, const char* what, double duration_ms);
   // Returns the end of a launch that was submitted at `submitted_ms`.
-  double AddLaunch(int chunk, int layer, int program, double submitted_ms,
+  double AddLaunch(int chunk, const ProgramId& program, double submitted_ms,
                    const LaunchReport& report);
   double npu_energy_j() const { return npu_energy_j_; }  // of all launches
   // The CPU waits until `end_ms`.

@@ -60,7 +60,7 @@ class RuleAgreement : public ::testing::Test {
 
   void ExpectRefused(const RulePair& pair) {
     const ChipProfile profile = ProfileWith(pair.limits);
-    const Status compile = CheckProgramLimits(pair.broken, GraphForm::kDenseChains, 1, profile);
+    const Status compile = CheckProgramLimits(pair.broken, 1, profile);
     EXPECT_EQ(compile.code(), StatusCode::kUnsupported) << pair.rule;
     EXPECT_TRUE(Names(compile, pair.rule)) << compile.message();
     const fs::path package = folder_.path() / "broken.mlpackage";
@@ -76,7 +76,7 @@ class RuleAgreement : public ::testing::Test {
 
   void ExpectLoaded(const Graph& graph, const RulePair& pair) {
     const ChipProfile profile = ProfileWith(pair.limits);
-    const Status compile = CheckProgramLimits(graph, GraphForm::kDenseChains, 1, profile);
+    const Status compile = CheckProgramLimits(graph, 1, profile);
     EXPECT_TRUE(compile.ok()) << pair.rule << ": " << compile.message();
     const fs::path package = folder_.path() / "kept.mlpackage";
     const Status written = WriteMlpackage(package, {&graph, 1}, {});

@@ -188,7 +188,7 @@ Result<std::unique_ptr<Session>> Session::Create(std::shared_ptr<const Model> mo
     return InvalidInput("the plan's programs were loaded for another model");
   }
   if (options.npu != nullptr && options.observer != nullptr) {
-    for (const DegradationEvent& event : options.npu->TakeEvents()) {
+    for (const DegradationEvent& event : options.npu->launches().TakeEvents()) {
       options.observer->OnDegradation(event);
     }
   }

@@ -71,6 +71,7 @@ struct PrefillResult {
   double npu_energy_j = 0;
   Timeline timeline;
   DispatchCounts counts;
+  int64_t dense_launches = 0;  // of attention and head programs, that succeeded
   StageTimes stages;
 };
 

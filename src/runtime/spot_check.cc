@@ -15,7 +15,7 @@ struct DrawnRow {
   int64_t row = 0;
 };
 
-DrawnRow RowAt(const Launch& launch, int64_t index) {
+DrawnRow RowAt(const ExpertLaunch& launch, int64_t index) {
   DrawnRow drawn{0, index};
   while (drawn.row >= static_cast<int64_t>(launch.slots[drawn.slot].size())) {
     drawn.row -= static_cast<int64_t>(launch.slots[drawn.slot++].size());
@@ -23,11 +23,11 @@ DrawnRow RowAt(const Launch& launch, int64_t index) {
   return drawn;
 }
 
-std::vector<float> ComputeOnCpu(const SpotCheckInputs& inputs, const Launch& launch,
+std::vector<float> ComputeOnCpu(const SpotCheckInputs& inputs, const ExpertLaunch& launch,
                                 const DrawnRow& drawn) {
   const LayerContext& context = inputs.context;
-  const int layer = launch.program->layer();
-  const auto expert = static_cast<size_t>(launch.program->planned().experts[drawn.slot].expert);
+  const int layer = launch.function->layer();
+  const auto expert = static_cast<size_t>(launch.function->planned().experts[drawn.slot].expert);
   const int32_t assignment = launch.slots[drawn.slot][static_cast<size_t>(drawn.row)];
   const int64_t columns = inputs.ffn_input.columns;
   std::vector<float> expected(static_cast<size_t>(columns));
@@ -64,7 +64,7 @@ bool IsRounding(WeightFormat format, const RowsChecked& error) {
   return false;
 }
 
-RowsChecked SpotCheck(const SpotCheckInputs& inputs, const Launch& launch, int rows,
+RowsChecked SpotCheck(const SpotCheckInputs& inputs, const ExpertLaunch& launch, int rows,
                       uint64_t seed) {
   const int64_t filled = launch.FilledRows();
   if (filled == 0) return {};
@@ -74,7 +74,7 @@ RowsChecked SpotCheck(const SpotCheckInputs& inputs, const Launch& launch, int r
     const DrawnRow drawn =
         RowAt(launch, static_cast<int64_t>(random() % static_cast<uint64_t>(filled)));
     const OutputRow row =
-        launch.program->OutputOf(static_cast<int>(drawn.slot), drawn.row, launch.outputs);
+        launch.function->OutputOf(static_cast<int>(drawn.slot), drawn.row, launch.launch.outputs);
     RowError of_row;
     of_row.Add(row, ComputeOnCpu(inputs, launch, drawn));
     worst.relative = std::max(worst.relative, of_row.Relative());

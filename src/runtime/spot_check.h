@@ -9,7 +9,7 @@
 #include "graph/weight_format.h"
 #include "kernels/matrix.h"
 #include "runtime/layer.h"
-#include "runtime/npu_executor.h"
+#include "runtime/moe_dispatch.h"
 
 namespace npumoe {
 
@@ -29,6 +29,7 @@ struct SpotCheckInputs {
 };
 
 // Of `rows` of the launch's rows drawn by `seed`. The launch must be done.
-RowsChecked SpotCheck(const SpotCheckInputs& inputs, const Launch& launch, int rows, uint64_t seed);
+RowsChecked SpotCheck(const SpotCheckInputs& inputs, const ExpertLaunch& launch, int rows,
+                      uint64_t seed);
 
 }  // namespace npumoe

@@ -178,6 +178,9 @@ struct HandMade {
   bool uneven = false;
   // The shared expert, where there is one, in a program of its own.
   SharedPlace shared = SharedPlace::kNpu;
+  // Of attention programs in all layers, and of the head's; empty: CPU work.
+  std::vector<int64_t> history_tokens = {};
+  std::vector<int64_t> head_rows = {};
 };
 
 inline LayerPlan HandMadeLayer(const HandMade& wanted, int layer, const MoeConfig& moe) {
@@ -210,6 +213,13 @@ inline Plan HandMadePlan(const Model& model, const ChipProfile& profile, const H
   plan.profile_hash = profile.hash;
   for (const int layer : model.config.MoeLayers()) {
     plan.layers.push_back(HandMadeLayer(wanted, layer, model.config.moe));
+  }
+  for (int layer = 0; !wanted.history_tokens.empty() && layer < model.config.num_layers; ++layer) {
+    plan.attention.layers.push_back(layer);
+  }
+  plan.attention.history_tokens = wanted.history_tokens;
+  if (!wanted.head_rows.empty()) {
+    plan.head = {wanted.head_rows, model.config.vocab_size / 3};
   }
   return plan;
 }

@@ -9,6 +9,9 @@
 #include "kernels/convert/convert.h"
 #include "kernels/expert/expert.h"
 #include "runtime/model_vectors.h"
+#include "runtime/moe_dispatch.h"
+#include "runtime/npu_attention.h"
+#include "runtime/npu_head.h"
 #include "runtime/prefill_timeline.h"
 #include "runtime/rounded_ffn.h"
 #include "runtime/row_error.h"
@@ -23,7 +26,7 @@ int64_t RowsOf(const PlannedExpert& expert, const VerifyOptions& options) {
 // Inputs of one program: some rows per expert, each expert its own.
 class ProgramInputs {
  public:
-  ProgramInputs(const NpuProgram& program, int64_t hidden_size, const VerifyOptions& options) {
+  ProgramInputs(const ExpertFunction& program, int64_t hidden_size, const VerifyOptions& options) {
     int64_t total = 0;
     for (const PlannedExpert& expert : program.planned().experts) total += RowsOf(expert, options);
     rows_.Resize(static_cast<size_t>(total * hidden_size));
@@ -63,10 +66,10 @@ class ProgramInputs {
   std::vector<std::span<const int32_t>> slots_;
 };
 
-Result<double> SlotError(const NpuExecutor& executor, const Launch& launch,
+Result<double> SlotError(const NpuExecutor& executor, const ExpertLaunch& launch,
                          const ProgramInputs& inputs, size_t slot) {
-  const int expert = launch.program->planned().experts[slot].expert;
-  const LayerPlan layer{launch.program->layer(), {}};
+  const int expert = launch.function->planned().experts[slot].expert;
+  const LayerPlan layer{launch.function->layer(), {}};
   const auto& experts = executor.model().weights.layers[static_cast<size_t>(layer.layer)].experts;
   const FfnWeights& weights = experts[static_cast<size_t>(expert)];
   const ConstMatrix in = inputs.SlotRows(slot);
@@ -84,14 +87,14 @@ Result<double> SlotError(const NpuExecutor& executor, const Launch& launch,
   RunExpertReference(task);
   RowError error;
   for (int64_t r = 0; r < in.rows; ++r) {
-    error.Add(launch.program->OutputOf(static_cast<int>(slot), r, launch.outputs),
+    error.Add(launch.function->OutputOf(static_cast<int>(slot), r, launch.launch.outputs),
               {task.out.Row(r), static_cast<size_t>(in.columns)});
   }
   return error.Relative();
 }
 
-void CompareSlots(const NpuExecutor& executor, const Launch& launch, const ProgramInputs& inputs,
-                  ProgramVerdict& verdict) {
+void CompareSlots(const NpuExecutor& executor, const ExpertLaunch& launch,
+                  const ProgramInputs& inputs, ProgramVerdict& verdict) {
   for (size_t slot = 0; slot < launch.slots.size(); ++slot) {
     if (launch.slots[slot].empty()) continue;
     const Result<double> error = SlotError(executor, launch, inputs, slot);
@@ -102,35 +105,37 @@ void CompareSlots(const NpuExecutor& executor, const Launch& launch, const Progr
     verdict.rows += static_cast<int64_t>(launch.slots[slot].size());
     if (*error <= verdict.error) continue;
     verdict.error = *error;
-    verdict.worst_expert = launch.program->planned().experts[slot].expert;
+    verdict.worst_expert = launch.function->planned().experts[slot].expert;
   }
 }
 
-void VerifyOne(NpuExecutor& executor, NpuProgram& program, const VerifyOptions& options,
+void VerifyOne(NpuExecutor& executor, ExpertFunction& program, const VerifyOptions& options,
                ProgramVerdict& verdict) {
   const int64_t hidden_size = executor.plan().hidden_size;
   const ProgramInputs inputs(program, hidden_size, options);
   ThreadPool this_thread(1);
   PrefillTimeline timeline;
-  Launch launch;
-  launch.program = &program;
-  launch.purpose = Launch::Purpose::kVerify;
+  ExpertLaunch launch;
+  launch.function = &program;
+  launch.launch.function = &program.loaded();
+  launch.launch.purpose = Launch::Purpose::kVerify;
   launch.slots = inputs.slots();
-  if (executor.AcquireBuffers(launch)) {
+  NpuLaunches& launches = executor.launches();
+  if (launches.AcquireBuffers(launch.launch)) {
     for (size_t slot = 0; slot < launch.slots.size(); ++slot) {
-      program.Gather(static_cast<int>(slot), inputs.matrix(), launch.slots[slot], 1, launch.inputs,
-                     this_thread);
+      program.Gather(static_cast<int>(slot), inputs.matrix(), launch.slots[slot], 1,
+                     launch.launch.inputs, this_thread);
     }
-    program.RowsPerInput(launch.slots, launch.rows);
-    executor.Submit(launch, timeline);
-    executor.Await(launch, timeline);
+    program.RowsPerInput(launch.slots, launch.launch.rows);
+    launches.Submit(launch.launch, timeline);
+    launches.Await(launch.launch, timeline);
   }
-  if (launch.state == Launch::State::kDone) {
+  if (launch.launch.state == Launch::State::kDone) {
     CompareSlots(executor, launch, inputs, verdict);
   } else {
-    verdict.status = launch.failure;
+    verdict.status = launch.launch.failure;
   }
-  executor.Release(launch);
+  launches.Release(launch.launch);
 }
 
 Status FillInput(const TensorSpec& spec, const std::map<std::string, TensorView>& inputs,
@@ -198,6 +203,13 @@ std::vector<DeviceBuffer*> Pointers(const Buffers& buffers) {
   return pointers;
 }
 
+// Attention and head have no rows of their own to be fed with: what their launches were checked on.
+void TakeOverChecks(const ProgramPlacement& placement, ProgramVerdict& verdict) {
+  verdict.rows = placement.checked_rows;
+  verdict.error = placement.largest_error;
+  verdict.limit = placement.id.kind == ProgramKind::kHead ? kLogitErrorLimit : kAttendedErrorLimit;
+}
+
 }  // namespace
 
 std::vector<ProgramVerdict> VerifyPrograms(NpuExecutor& executor, const VerifyOptions& options) {
@@ -205,11 +217,15 @@ std::vector<ProgramVerdict> VerifyPrograms(NpuExecutor& executor, const VerifyOp
   const PlacementReport before = executor.report();
   for (const ProgramPlacement& placement : before.programs) {
     ProgramVerdict verdict;
-    verdict.layer = placement.layer;
-    verdict.program = placement.program;
-    if (!placement.in_service) verdict.status = Unsupported(placement.refusal);
-    for (NpuProgram* bucket : executor.BucketsOf(placement.layer, placement.program)) {
-      if (verdict.status.ok()) VerifyOne(executor, *bucket, options, verdict);
+    verdict.id = placement.id;
+    if (!placement.in_service) {
+      verdict.status = Unsupported(placement.refusal);
+    } else if (placement.id.kind == ProgramKind::kExperts) {
+      for (ExpertFunction* bucket : executor.BucketsOf(placement.id.layer, placement.id.index)) {
+        if (verdict.status.ok()) VerifyOne(executor, *bucket, options, verdict);
+      }
+    } else {
+      TakeOverChecks(placement, verdict);
     }
     verdicts.push_back(std::move(verdict));
   }

@@ -32,17 +32,18 @@ struct VerifyOptions {
 };
 
 struct ProgramVerdict {
-  int layer = 0;
-  int program = 0;
+  ProgramId id;
   Status status;     // ok, or why it could not be executed
   double error = 0;  // the worst expert's, as above; infinity with NaN or infinite values
   int worst_expert = 0;
-  int64_t rows = 0;  // compared
-  bool passed() const { return status.ok() && error <= kProgramErrorLimit; }
+  int64_t rows = 0;  // compared; 0 for attention and head that nobody has launched
+  double limit = kProgramErrorLimit;
+  bool passed() const { return status.ok() && error <= limit; }
 };
 
-// One verdict per planned program, the worst of its buckets; those that are not in service carry
-// their refusal.
+// One verdict per planned program: of experts the worst of its buckets, of attention and head that
+// of the rows that launches were checked on (spot_check.h), if any. Those that are not in service
+// carry their refusal.
 std::vector<ProgramVerdict> VerifyPrograms(NpuExecutor& executor, const VerifyOptions& options);
 
 struct OwnedTensor {

@@ -22,8 +22,8 @@ TEST_P(VerifyForms, EveryProgramAgreesWithTheReferenceKernels) {
   const std::vector<ProgramVerdict> verdicts = VerifyPrograms(*executor, {});
   ASSERT_EQ(verdicts.size(), 12u);
   for (const ProgramVerdict& verdict : verdicts) {
-    EXPECT_TRUE(verdict.passed()) << verdict.layer << " " << verdict.program << " "
-                                  << verdict.status.message() << " " << verdict.error;
+    EXPECT_TRUE(verdict.passed()) << Describe(verdict.id) << " " << verdict.status.message() << " "
+                                  << verdict.error;
     EXPECT_GT(verdict.error, 0);
     EXPECT_EQ(verdict.rows, 4 * 16);
   }

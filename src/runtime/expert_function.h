@@ -1,5 +1,6 @@
-// NpuProgram: one loaded expert program and where each expert's rows lie in its buffers. The only
-// place at run time that knows the layouts of forms A, B and C (graph/expert_program.h).
+// ExpertFunction: one loaded expert program (a bucket of it) and where each expert's rows lie in
+// its buffers. The only place at run time that knows the layouts of forms A, B and C
+// (graph/expert_program.h).
 #pragma once
 
 #include <cstdint>
@@ -14,23 +15,22 @@
 #include "kernels/matrix.h"
 #include "npu/device.h"
 #include "plan/plan.h"
+#include "runtime/loaded_function.h"
 
 namespace npumoe {
 
-class NpuProgram {
+class ExpertFunction {
  public:
   // `graph` is the lowered program: its inputs and outputs name the buffers in the order of the
   // experts. Fails when the loaded program declares something else (compiled for another plan).
-  static Result<std::unique_ptr<NpuProgram>> Bind(std::unique_ptr<Program> program,
-                                                  const Graph& graph, const PlannedProgram& planned,
-                                                  int64_t hidden_size, int layer, int index);
+  static Result<std::unique_ptr<ExpertFunction>> Bind(std::unique_ptr<Program> program,
+                                                      const Graph& graph,
+                                                      const PlannedProgram& planned,
+                                                      int64_t hidden_size, const ProgramId& id);
 
-  int layer() const { return layer_; }
-  int index() const { return index_; }  // in the layer's plan
   const PlannedProgram& planned() const { return planned_; }
-  Program& program() { return *program_; }
-  // Gives up the loaded program without unloading it (a request that never ends uses it).
-  void Leak() { static_cast<void>(program_.release()); }
+  LoadedFunction& loaded() { return loaded_; }
+  int layer() const { return loaded_.id.layer; }
 
   // Writes the rows of `hidden` that slot `slot` takes into its input, zeros behind them.
   void Gather(int slot, ConstMatrix hidden, std::span<const int32_t> assignments,
@@ -49,14 +49,12 @@ class NpuProgram {
     int64_t offset = 0;  // first element in either buffer
     int64_t capacity = 0;
   };
-  NpuProgram() = default;
+  ExpertFunction() = default;
 
-  std::unique_ptr<Program> program_;
+  LoadedFunction loaded_;
   PlannedProgram planned_;
   std::vector<SlotPlace> slots_;
   int64_t hidden_size_ = 0;
-  int layer_ = 0;
-  int index_ = 0;
 };
 
 }  // namespace npumoe

@@ -1,0 +1,124 @@
+#include "runtime/npu_head.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <random>
+
+#include "base/check.h"
+#include "kernels/gemm/gemm.h"
+
+namespace npumoe {
+namespace {
+
+constexpr int kCheckedEntries = 32;  // of a row that is checked; chosen
+
+// Some rows of a chunk through one launch.
+class HeadLaunch {
+ public:
+  HeadLaunch(LayerContext& context, NpuLaunches& launches, HeadFunction& function, int chunk)
+      : context_(context), launches_(launches), function_(function) {
+    launch_.function = &function.loaded();
+    launch_.chunk = chunk;
+    launch_.capacity_rows = function.rows();
+  }
+  ~HeadLaunch() { launches_.Release(launch_); }
+  HeadLaunch(const HeadLaunch&) = delete;
+  HeadLaunch& operator=(const HeadLaunch&) = delete;
+
+  // Whether `logits` are there.
+  bool Run(ConstMatrix normed, Matrix logits) {
+    launch_.filled_rows = normed.rows;
+    if (!launches_.AcquireBuffers(launch_)) return false;
+    Work("head input", [&] { function_.Feed(normed, launch_.inputs, context_.pool); });
+    launches_.Submit(launch_, *context_.timeline);
+    launches_.Await(launch_, *context_.timeline);
+    if (launch_.state != Launch::State::kDone) return false;
+    context_.timeline->WaitUntil(launch_.end_ms);
+    Work("head output", [&] { TakeAndCheck(normed, logits); });
+    if (launch_.state != Launch::State::kDone) return false;
+    ++context_.dense_launches;
+    return true;
+  }
+
+ private:
+  template <class Do>
+  void Work(const char* what, Do work) {
+    const CpuWork measured(context_.stages.head_ms, context_.timeline, launch_.chunk,
+                           context_.config.num_layers, what);
+    work();
+  }
+
+  void TakeAndCheck(ConstMatrix normed, Matrix logits) {
+    if (!function_.Take(launch_.outputs, logits, context_.pool)) {
+      launches_.RejectOutput(launch_);
+      return;
+    }
+    const NpuLaunches::Checks checks = launches_.NextChecks(launch_);
+    std::mt19937_64 random(checks.seed);
+    for (int i = 0; i < checks.rows; ++i) {
+      const auto row = static_cast<int64_t>(random() % static_cast<uint64_t>(normed.rows));
+      const double error = EntryError(normed, logits, row, random);
+      if (error > kLogitErrorLimit) {
+        launches_.RejectNumbers(launch_, error);
+        return;
+      }
+      launches_.AcceptNumbers(launch_, 1, error);
+    }
+  }
+
+  // Of some entries of a row: largest |npu - cpu| over the largest |cpu|.
+  double EntryError(ConstMatrix normed, Matrix logits, int64_t row, std::mt19937_64& random) const {
+    const ConstMatrix in{normed.Row(row), 1, normed.columns, normed.columns};
+    double largest = 0, difference = 0;
+    for (int i = 0; i < kCheckedEntries; ++i) {
+      const auto entry =
+          static_cast<int64_t>(random() % static_cast<uint64_t>(context_.config.vocab_size));
+      const double expected = LogitOnCpu(in, entry);
+      largest = std::max(largest, std::abs(expected));
+      difference = std::max(difference, std::abs(logits.Row(row)[entry] - expected));
+    }
+    return largest == 0 ? difference : difference / largest;
+  }
+
+  float LogitOnCpu(ConstMatrix in, int64_t entry) const {
+    TensorView weights = context_.model.weights.lm_head;
+    weights.data += BytesOf(weights.dtype, entry * in.columns);
+    weights.shape = Shape{1, in.columns};
+    const std::span<const float> bias = context_.vectors.lm_head_bias();
+    float logit = 0;
+    MatMul(in, weights, bias.empty() ? bias : bias.subspan(static_cast<size_t>(entry), 1),
+           {&logit, 1, 1, 1}, context_.pool);
+    return logit;
+  }
+
+  LayerContext& context_;
+  NpuLaunches& launches_;
+  HeadFunction& function_;
+  Launch launch_;
+};
+
+}  // namespace
+
+Status RunHeadOn(LayerContext& context, NpuExecutor* npu, ChunkRows& chunk, int64_t first,
+                 int64_t rows, float* logits) {
+  const int64_t vocab = context.config.vocab_size;
+  for (int64_t done = 0; done < rows;) {
+    HeadFunction* function = npu == nullptr ? nullptr : npu->HeadFor(rows - done);
+    const int64_t count =
+        function == nullptr ? rows - done : std::min(rows - done, function->rows());
+    const Matrix out{logits + done * vocab, count, vocab, vocab};
+    const ConstMatrix normed = NormForHead(context, chunk, first + done, count);
+    if (function == nullptr ||
+        !HeadLaunch(context, npu->launches(), *function, chunk.chunk).Run(normed, out)) {
+      if (function != nullptr) {
+        npu->launches().PlacementOf(function->loaded().id).degraded_rows += count;
+      }
+      MultiplyByHead(context, chunk, normed, out);
+    }
+    done += count;
+  }
+  return FinishLogits(context, chunk, first, {logits, rows, vocab, vocab});
+}
+
+}  // namespace npumoe
