@@ -1,7 +1,6 @@
 #include "cli/device_check.h"
 
 #include <fmt/format.h>
-#include <stdlib.h>
 
 #include <algorithm>
 #include <cmath>
@@ -12,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/dtype.h"
+#include "base/temporary_folder.h"
 #include "cli/devices.h"
 #include "graph/expert_program.h"
 #include "graph/mlpackage.h"
@@ -26,26 +26,6 @@ constexpr int64_t kHidden = 1024;
 constexpr int64_t kIntermediate = 2048;  // 6.3 M weights: engines take 5 M (ane-facts, section 2)
 constexpr int64_t kRows = 32;
 constexpr double kLaunchLimitMs = 60e3;
-
-class TestFolder {
- public:
-  TestFolder() {
-    std::error_code error;
-    std::filesystem::path parent = std::filesystem::temp_directory_path(error);
-    std::string name = ((error ? "/tmp" : parent) / "npumoe-self-test-XXXXXX").string();
-    if (::mkdtemp(name.data()) != nullptr) path_ = name;
-  }
-  ~TestFolder() {
-    std::error_code ignored;
-    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
-  }
-  TestFolder(const TestFolder&) = delete;
-  TestFolder& operator=(const TestFolder&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 using Halves = std::vector<uint16_t>;
 
@@ -152,8 +132,8 @@ Result<std::unique_ptr<Device>> OpenDevice(const ChipProfile& profile, ThreadPoo
 }
 
 Status LoadAndTest(Device& device, double limit_ms, SelfTest& test) {
-  const TestFolder folder;
-  if (folder.path().empty()) return IoError("no temporary folder can be made; set TMPDIR");
+  NPUMOE_ASSIGN_OR_RETURN(const TemporaryFolder folder,
+                          TemporaryFolder::Create("npumoe-self-test"));
   const Expert expert;
   const std::filesystem::path package = folder.path() / "self-test.mlpackage";
   NPUMOE_RETURN_IF_ERROR(WritePackage(expert, package));
