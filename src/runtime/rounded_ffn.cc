@@ -2,21 +2,10 @@
 
 #include <string>
 
-#include "base/check.h"
 #include "graph/weights/materialised.h"
 #include "plan/lowering.h"
 
 namespace npumoe {
-namespace {
-
-const Operation* ProducerOf(const Graph& graph, const std::string& value) {
-  for (const Operation& operation : graph.operations) {
-    if (operation.outputs.front().name == value) return &operation;
-  }
-  return nullptr;
-}
-
-}  // namespace
 
 Result<RoundedFfn> RoundedFfn::Of(const Plan& plan, const LayerPlan& layer, int expert,
                                   const std::vector<FfnWeights>& experts) {
@@ -28,14 +17,8 @@ Result<RoundedFfn> RoundedFfn::Of(const Plan& plan, const LayerPlan& layer, int 
   const int64_t inner = plan.IntermediateOf(expert);
   RoundedFfn rounded;
   const auto read = [&](const char* name, const Shape& shape, Matrix& matrix) -> Status {
-    const Operation* producer = ProducerOf(graph, name + ("_" + std::to_string(expert)));
-    NPUMOE_CHECK(producer != nullptr);
-    NPUMOE_ASSIGN_OR_RETURN(const MaterialisedWeight weight,
-                            MaterialisedWeight::Of(graph, *producer));
-    std::vector<float> values(static_cast<size_t>(weight.elements()));
-    weight.Read(0, values);
     matrix.shape = shape;
-    for (const float value : values) matrix.fp16.push_back(F16FromF32(value));
+    NPUMOE_ASSIGN_OR_RETURN(matrix.fp16, HalvesOf(graph, name + ("_" + std::to_string(expert))));
     return OkStatus();
   };
   NPUMOE_RETURN_IF_ERROR(read("w_gate", Shape{inner, plan.hidden_size}, rounded.gate_));

@@ -169,6 +169,31 @@ void MaterialisedWeight::Read(int64_t begin, std::span<float> out) const {
   }
 }
 
+Result<std::vector<uint16_t>> HalvesOf(const Graph& graph, const std::string& value) {
+  if (const auto found = graph.constants.find(value); found != graph.constants.end()) {
+    const auto* weight = std::get_if<WeightData>(&found->second.value);
+    if (weight != nullptr && found->second.spec.dtype == DType::kF16) {
+      std::vector<std::byte> own;
+      NPUMOE_ASSIGN_OR_RETURN(const std::byte* data,
+                              BytesOfWeight(found->second.spec, *weight, own));
+      std::vector<uint16_t> halves(static_cast<size_t>(found->second.spec.shape.elements()));
+      std::memcpy(halves.data(), data, found->second.spec.bytes());
+      return halves;
+    }
+  }
+  for (const Operation& operation : graph.operations) {
+    if (!IsConstexpr(operation) || operation.outputs.front().name != value) continue;
+    NPUMOE_ASSIGN_OR_RETURN(const MaterialisedWeight weight,
+                            MaterialisedWeight::Of(graph, operation));
+    std::vector<float> values(static_cast<size_t>(weight.elements()));
+    weight.Read(0, values);
+    std::vector<uint16_t> halves(values.size());
+    std::transform(values.begin(), values.end(), halves.begin(), F16FromF32);
+    return halves;
+  }
+  return NotFound("'" + value + "' is neither an fp16 weight nor made by a constexpr operation");
+}
+
 int64_t StoredBytes(const Graph& graph, const std::string& value) {
   if (const auto constant = graph.constants.find(value); constant != graph.constants.end()) {
     return static_cast<int64_t>(constant->second.spec.bytes());

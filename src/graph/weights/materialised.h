@@ -48,6 +48,10 @@ class MaterialisedWeight {
   std::vector<RunAxis> axes_;
 };
 
+// All values of an fp16 weight, or of the result of a constexpr operation, as a device computes
+// with them: rounded to fp16, in row-major order. kNotFound for anything else.
+Result<std::vector<uint16_t>> HalvesOf(const Graph& graph, const std::string& value);
+
 // Bytes that the package holds for `value`: of a weight, or of the stored parts behind the result
 // of a constexpr operation. 0 for anything else.
 int64_t StoredBytes(const Graph& graph, const std::string& value);
