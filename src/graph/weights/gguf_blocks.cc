@@ -1,5 +1,6 @@
 // Blocks of GGUF as they are: only the order of integers and scales changes.
 #include <cmath>
+#include <cstdint>
 #include <cstring>
 #include <string>
 
@@ -67,17 +68,20 @@ Result<WeightMatrix> TakeOverBlocks(const TensorView& blocks, const std::string&
                        "; a matrix of Q8_0 or Q4_0 is needed");
   }
   const float steps = eight ? 128 : 8;
+  // Where they lie says which they are; a name may be that of several.
+  const std::string identity =
+      blocks.shape.ToString() + " at " + std::to_string(reinterpret_cast<uintptr_t>(blocks.data));
   return WeightMatrix(eight ? WeightFormat::kInt8Block32 : WeightFormat::kInt4Block32,
                       WeightData{{},
                                  [blocks, eight](std::span<std::byte> bytes) {
                                    return eight ? CopyInt8(blocks, bytes) : CopyInt4(blocks, bytes);
                                  },
-                                 "values of " + what},
+                                 "values of " + identity},
                       WeightData{{},
                                  [blocks, steps, what](std::span<std::byte> bytes) {
                                    return CopyScales(blocks, steps, what, bytes);
                                  },
-                                 "scales of " + what});
+                                 "scales of " + identity});
 }
 
 }  // namespace npumoe

@@ -57,6 +57,16 @@ class GgufBlocks : public ::testing::TestWithParam<DType> {
   std::vector<std::vector<std::byte>> blocks_;
 };
 
+// A writer stores equal identities once: a name may be that of several matrices.
+TEST_P(GgufBlocks, OfOneNameHaveIdentitiesOfTheirOwn) {
+  const WeightMatrix one = Taken(kOut, kIn), other = Taken(kOut, kIn);
+  EXPECT_NE(one.values.identity, other.values.identity);
+  EXPECT_NE(one.scales.identity, other.scales.identity);
+  const TensorView first{GetParam(), Shape{kOut, kIn}, blocks_.front().data()};
+  const Result<WeightMatrix> again = TakeOverBlocks(first, "another name");
+  EXPECT_EQ(again->values.identity, one.values.identity);
+}
+
 TEST_P(GgufBlocks, KeepTheirScalesBitByBit) {
   const WeightMatrix matrix = Taken(kOut, kIn);
   const std::vector<uint16_t> scales = HalvesOf(matrix.scales, kOut * kIn / 32);
