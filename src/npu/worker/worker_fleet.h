@@ -57,8 +57,9 @@ class WorkerFleet {
     enum class State { kLoading, kLoaded, kFailed } state = State::kLoading;
     Status failure;
     Loaded loaded;
-    bool asked = false;     // its worker was asked to load it, in this life of the worker
-    bool resident = false;  // and has done so
+    bool asked = false;      // its worker was asked to load it, in this life of the worker
+    bool resident = false;   // and has done so
+    bool was_asked = false;  // in any life
     bool unloading = false;
     bool abandoned = false;  // unloaded while it was being loaded again
     int load_failures = 0;   // ends of its worker in a row

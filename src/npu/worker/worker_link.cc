@@ -12,6 +12,8 @@ constexpr size_t kMaxLineBytes = 1000;  // of the log; longer ones are cut into 
 constexpr int kFinishMs = 1000;         // chosen: closing a device takes far less
 // SIGKILL ends a process at once, but for one that sleeps in a driver or is traced; chosen.
 constexpr double kEndGraceMs = 2000;
+// From hanging up to the end of a process; chosen.
+constexpr double kHungUpGraceMs = 200;
 
 Status Unexpected(const Frame& frame) {
   return InvalidInput(fmt::format("it sent a message of type {} that nothing asked for",
@@ -85,7 +87,7 @@ void WorkerLink::BeginEnd(EndCause cause) {
   cause_ = std::move(cause);
   was_starting_ = state_ == State::kStarting;
   channel_ = EngineChannel();
-  process_.Kill();
+  if (cause_.kind != EndCause::Kind::kEnded) process_.Kill();
   state_ = State::kEnding;
   Restamp();
 }
@@ -93,7 +95,9 @@ void WorkerLink::BeginEnd(EndCause cause) {
 std::optional<WorkerLink::Stopped> WorkerLink::TakeEnd() {
   Stopped stopped;
   stopped.end = process_.Collect();
-  if (!stopped.end && waiting_ms(SteadyClock().NowMs()) < kEndGraceMs) return std::nullopt;
+  const double waited_ms = waiting_ms(SteadyClock().NowMs());
+  if (!stopped.end && waited_ms >= kHungUpGraceMs) process_.Kill();
+  if (!stopped.end && waited_ms < kEndGraceMs) return std::nullopt;
   stopped.cause = std::move(cause_);
   stopped.was_starting = was_starting_;
   stopped.last_lines = TakeLogLines();

@@ -65,7 +65,8 @@ class WorkerLink {
   Result<std::optional<Frame>> Next() { return channel_.Next(); }
   // Whole lines that the worker has written to stderr.
   std::vector<std::string> TakeLogLines();
-  // Kills the process: state kEnding.
+  // State kEnding. Kills the process, but for one that hung up: it may be ending by itself, and how
+  // says whose fault it was; TakeEnd kills it when it does not.
   void BeginEnd(EndCause cause);
   // In state kEnding: how it ended and what it had not answered, once it has ended or has been
   // given up; the worker can be started again then.

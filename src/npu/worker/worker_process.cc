@@ -89,7 +89,12 @@ class SpawnPlan {
   posix_spawnattr_t attributes_;
 };
 
-ProcessEnd Describe(int status) {
+enum class Killed { kByUs, kNotByUs };
+
+ProcessEnd Describe(int status, Killed killed) {
+  if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && killed == Killed::kByUs) {
+    return {"a closed connection, and was killed", false};
+  }
   if (WIFSIGNALED(status)) {
     const int signal = WTERMSIG(status);
     return {fmt::format("signal {} ({})", signal, strsignal(signal)), signal == SIGKILL};
@@ -117,6 +122,7 @@ Result<WorkerProcess> WorkerProcess::Start(const std::filesystem::path& program)
 
 WorkerProcess::WorkerProcess(WorkerProcess&& other) noexcept
     : pid_(std::exchange(other.pid_, -1)),
+      killed_(std::exchange(other.killed_, false)),
       socket_(std::move(other.socket_)),
       log_(std::move(other.log_)) {}
 
@@ -124,6 +130,7 @@ WorkerProcess& WorkerProcess::operator=(WorkerProcess&& other) noexcept {
   if (this != &other) {
     EndAndCollect();
     pid_ = std::exchange(other.pid_, -1);
+    killed_ = std::exchange(other.killed_, false);
     socket_ = std::move(other.socket_);
     log_ = std::move(other.log_);
   }
@@ -143,9 +150,11 @@ std::string WorkerProcess::ReadLog() {
   return text;
 }
 
-void WorkerProcess::Kill() const {
+void WorkerProcess::Kill() {
   // A child that ended by itself is a zombie: the signal does nothing, and its own end is told.
-  if (running()) kill(pid_, SIGKILL);
+  if (!running()) return;
+  kill(pid_, SIGKILL);
+  killed_ = true;
 }
 
 std::optional<ProcessEnd> WorkerProcess::Collect() {
@@ -156,7 +165,7 @@ std::optional<ProcessEnd> WorkerProcess::Collect() {
   pid_ = -1;
   // Somebody else in this process collects children, or they are ignored.
   if (ended < 0) return ProcessEnd{"an end that the system does not tell", false};
-  return Describe(status);
+  return Describe(status, killed_ ? Killed::kByUs : Killed::kNotByUs);
 }
 
 std::optional<ProcessEnd> WorkerProcess::AwaitEnd(int timeout_ms) {

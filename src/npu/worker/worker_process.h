@@ -18,7 +18,8 @@ inline constexpr int kWorkerSocket = 3;  // where a worker finds its connection
 // How a process ended, in words: "signal 6 (Aborted)", "exit code 3".
 struct ProcessEnd {
   std::string words;
-  bool killed_from_outside = false;  // by SIGKILL, which no code in the process raises
+  // By a SIGKILL that was not ours: no code in the process raises it.
+  bool killed_from_outside = false;
 };
 
 class WorkerProcess {
@@ -39,7 +40,7 @@ class WorkerProcess {
   // What stands in the log now.
   std::string ReadLog();
   // Sends SIGKILL. Whoever sleeps in a driver or is traced ends later, or never.
-  void Kill() const;
+  void Kill();
   // How it ended, once it has: collects it, which is possible once. Its log stays readable.
   std::optional<ProcessEnd> Collect();
   // The same, waiting.
@@ -49,6 +50,7 @@ class WorkerProcess {
   void EndAndCollect();
 
   pid_t pid_ = -1;
+  bool killed_ = false;  // by us
   FileDescriptor socket_;
   FileDescriptor log_;
 };

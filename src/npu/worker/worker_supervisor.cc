@@ -184,7 +184,7 @@ Status WorkerFleet::TakeLoaded(WorkerLink& link, Loaded loaded) {
 }
 
 void WorkerFleet::AskToLoad(WorkerLink& link, int64_t id, Hosted& hosted) {
-  if (hosted.state == Hosted::State::kLoaded) ++replays_;
+  if (std::exchange(hosted.was_asked, true)) ++replays_;
   hosted.asked = true;
   link.Ask({Operation::Kind::kLoad, id},
            Encode(worker::Load{id, hosted.package, hosted.function, faults_.OnLoad(hosted.name)}));
