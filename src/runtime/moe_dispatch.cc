@@ -136,13 +136,15 @@ void CheckOutput(LayerContext& context, NpuExecutor& npu, ConstMatrix ffn_input,
     launches.RejectOutput(launch.launch);
     return;
   }
+  if (launches.RejectIfDistrusted(launch.launch)) return;
   const NpuLaunches::Checks checks = launches.NextChecks(launch.launch);
   if (checks.rows == 0) return;
-  const RowsChecked error = SpotCheck({context, ffn_input, context.config.moe.choices_per_token()},
-                                      launch, checks.rows, checks.seed);
-  if (IsRounding(npu.plan().weight_format, error)) {
-    launches.AcceptNumbers(launch.launch, checks.rows, error.relative);
-  } else {
+  const SpotCheckInputs inputs{context, npu.plan(), ffn_input,
+                               context.config.moe.choices_per_token()};
+  const Draw draw{checks.rows, checks.seed};
+  const RowsChecked error = SpotCheck(inputs, launch, draw);
+  launches.AddChecks(launch.launch, {checks.rows, error.relative, error.root_mean_square});
+  if (!IsRight(inputs, launch, draw, error)) {
     launches.RejectNumbers(launch.launch, error.relative);
   }
 }

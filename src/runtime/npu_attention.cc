@@ -124,11 +124,11 @@ void CheckRowsOnCpu(LayerContext& context, NpuLaunches& launches, int layer, Chu
                                       ErrorOf(function.NewValues(r, outputs), expected.value));
     const double attended_error = ErrorOf(function.Attended(r, outputs), expected.attended);
     const double error = std::max(key_error, attended_error);
+    launches.AddChecks(state.launch, {1, error, 0});
     if (key_error > kKeyErrorLimit || attended_error > kAttendedErrorLimit) {
       launches.RejectNumbers(state.launch, error);
       return;
     }
-    launches.AcceptNumbers(state.launch, 1, error);
   }
 }
 
@@ -141,6 +141,7 @@ void Take(LayerContext& context, NpuLaunches& launches, int layer, ChunkRows& ro
     launches.RejectOutput(state.launch);
     return;
   }
+  if (launches.RejectIfDistrusted(state.launch)) return;
   StoreKeysAndValues(context, layer, rows, state);
   CheckRowsOnCpu(context, launches, layer, rows, state);
   if (state.launch.state != Launch::State::kDone) return;

@@ -136,8 +136,8 @@ TEST_F(NpuAttention, RunsBesideExpertsWithTwoChunksInFlight) {
   const PlacementReport report = executor->report();
   EXPECT_EQ(report.LaunchesOf(ProgramKind::kAttention), 4 * 3);
   EXPECT_EQ(report.LaunchesOf(ProgramKind::kHead), 13);  // 64, 64, 64 and 8 rows in sixteens
-  EXPECT_GT(Of(report, kFirst).checked_rows, 0);
-  EXPECT_LE(Of(report, kFirst).largest_error, kAttendedErrorLimit);
+  EXPECT_GT(Of(report, kFirst).checks.rows, 0);
+  EXPECT_LE(Of(report, kFirst).checks.largest_relative, kAttendedErrorLimit);
 }
 
 TEST_F(NpuAttention, TakesTheTimeThatThePlannerPredicts) {

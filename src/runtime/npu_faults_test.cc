@@ -1,6 +1,7 @@
 // Whatever a device does, the answer stays the same and the report says what happened.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -171,25 +172,61 @@ TEST_F(NpuFaults, AProgramThatFailsItsSecondChanceIsNotUsedAgain) {
 }
 
 // A launch with a tenth of its rows wrong is caught with probability 1/10, or a little more where
-// few rows are filled. The draws are seeded by the launch's number, so the outcome is always the
-// same; the bounds are four standard deviations of a binomial.
+// few rows are filled, and then its program is not used again. The draws are seeded by the launch's
+// number, so the outcome is always the same; clean prefills before the first wrong one give each
+// round other draws. The bounds are four standard deviations of a binomial.
 TEST_F(NpuFaults, SpotChecksCatchATenthOfWrongRowsAtATenthOfTheLaunches) {
-  bool wrong = false;
-  device_.on_wait = [&](int) { return wrong ? Fault::kTenthWrong : Fault::kNone; };
-  const auto executor = bench_.Load(device_);
-  const auto prefill = [&] {
-    PrefillAll(*OpenSession(bench_.model, bench_.pool, {.npu = executor.get()}), ids_);
-  };
-  prefill();  // the first checks
-  const int before = device_.submits;
-  wrong = true;
-  for (int i = 0; i < 12; ++i) prefill();
-  const double launches = device_.submits - before;
-  ASSERT_GT(launches, 200);
-  const auto caught = static_cast<double>(executor->report().degradations());
+  double launches = 0, caught = 0;
+  for (int round = 1; round <= 10; ++round) {
+    bool wrong = false;
+    device_.on_wait = [&](int) { return wrong ? Fault::kTenthWrong : Fault::kNone; };
+    NpuExecutorOptions one_chunk;
+    one_chunk.chunks_in_flight = 1;
+    const auto executor = bench_.Load(device_, one_chunk);
+    const auto prefill = [&] {
+      PrefillAll(*OpenSession(bench_.model, bench_.pool, {.npu = executor.get()}), ids_);
+    };
+    for (int i = 0; i < round; ++i) prefill();  // the first checks
+    EXPECT_EQ(executor->report().degradations(), 0);
+    const int before = device_.submits;
+    wrong = true;
+    for (int i = 0; i < 3; ++i) prefill();
+    launches += device_.submits - before;
+    caught += static_cast<double>(executor->report().degradations());
+  }
+  ASSERT_GT(launches, 400);
   const double spread = 4 * std::sqrt(launches * 0.1 * 0.9);
   EXPECT_GT(caught, launches * 0.1 - spread);
   EXPECT_LT(caught, launches * 0.13 + spread);
+}
+
+TEST_F(NpuFaults, FromDetectionOnTheAnswerIsRight) {
+  device_.on_wait = [](int) { return Fault::kTenthWrong; };
+  NpuExecutorOptions no_pause;  // which would bring back what is not to come back
+  no_pause.retry_pause_ms = 0;
+  const auto executor = bench_.Load(device_, no_pause);
+  const auto are_all_out = [&] {
+    const PlacementReport report = executor->report();
+    return std::none_of(report.programs.begin(), report.programs.end(),
+                        [](const ProgramPlacement& program) { return program.in_service; });
+  };
+  for (int i = 0; i < 100 && !are_all_out(); ++i) {
+    PrefillAll(*OpenSession(bench_.model, bench_.pool, {.npu = executor.get()}), ids_);
+  }
+  ASSERT_TRUE(are_all_out());
+  const int submits = device_.submits;
+  ExpectSameAnswer(*executor);
+  EXPECT_EQ(device_.submits, submits);
+}
+
+TEST_F(NpuFaults, WrongRowsOfACoarseFormatAreNoticed) {
+  bench_.plan.weight_format = WeightFormat::kLut4;
+  device_.on_wait = [](int) { return Fault::kTenthWrong; };
+  const auto executor = bench_.Load(device_);
+  for (int i = 0; i < 5; ++i) {
+    PrefillAll(*OpenSession(bench_.model, bench_.pool, {.npu = executor.get()}), ids_);
+  }
+  EXPECT_GT(executor->report().degradations(), 0);
 }
 
 TEST_F(NpuFaults, PaddedRowsAreNeverRead) {

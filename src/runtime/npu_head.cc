@@ -59,11 +59,10 @@ class HeadLaunch {
     for (int i = 0; i < checks.rows; ++i) {
       const auto row = static_cast<int64_t>(random() % static_cast<uint64_t>(normed.rows));
       const double error = EntryError(normed, logits, row, random);
-      if (error > kLogitErrorLimit) {
-        launches_.RejectNumbers(launch_, error);
-        return;
-      }
-      launches_.AcceptNumbers(launch_, 1, error);
+      launches_.AddChecks(launch_, {1, error, 0});
+      if (error <= kLogitErrorLimit) continue;
+      launches_.RejectNumbers(launch_, error);
+      return;
     }
   }
 

@@ -35,7 +35,8 @@ enum class Verification { kOff, kOn };
 struct LaunchOptions {
   double timeout_ms = 60000;  // of one launch, wall time; chosen: far above any sane launch
   Verification verification = Verification::kOn;
-  // A program that went out of service after failures gets one more chance, so much later.
+  // A program that went out of service after failures gets one more chance, so much later; one
+  // whose numbers were wrong gets none.
   // Chosen: longer than a driver's restart.
   double retry_pause_ms = 5000;
   int64_t max_requests_in_flight = 0;  // of the device; 0: any number
@@ -90,8 +91,10 @@ class NpuLaunches {
   // A done launch whose output was not finite, or not what the CPU computes.
   void RejectOutput(Launch& launch);
   void RejectNumbers(Launch& launch, double error);
-  // A launch whose `rows` checked rows were off by at most `error`, which is rounding.
-  void AcceptNumbers(const Launch& launch, int rows, double error);
+  // A done launch of a program whose numbers were wrong in another launch.
+  bool RejectIfDistrusted(Launch& launch);
+  // For the report.
+  void AddChecks(const Launch& launch, const ChecksReport& checks);
   // Rows of this launch that are to be checked against the CPU, and where they are drawn.
   struct Checks {
     int rows = 0;
@@ -122,6 +125,7 @@ class NpuLaunches {
     std::set<const LoadedFunction*> checked;  // whose first launch passed
     std::optional<Stopwatch> retired;         // when, if it may come back
     bool had_second_chance = false;
+    bool is_distrusted = false;  // its numbers were wrong
   };
   // A launch whose deadline passed: its buffers stay with the device until it is done.
   struct Abandoned {

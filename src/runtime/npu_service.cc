@@ -33,11 +33,15 @@ bool NpuLaunches::InService(const ProgramId& id) const {
 }
 
 void NpuLaunches::CountPlacement(const LoadedFunction& function) {
+  const LaunchReport load = function.program->load_report();
+  ProgramPlacement& placement = PlacementOf(function.id);
+  placement.load_ms += load.time_ms;
+  placement.load_is_modelled = load.modelled;
   const std::optional<ComputePlan> where = function.program->compute_plan();
   if (!where || where->on_device >= where->operations) return;
-  Count(function.id, "placement",
-        fmt::format("the device runs {} of {} operations itself, the rest is on the CPU",
-                    where->on_device, where->operations));
+  Count(function.id, kPlacedElsewhere,
+        fmt::format("{} of {} operations on the device; elsewhere: {}", where->on_device,
+                    where->operations, where->elsewhere));
 }
 
 NpuLaunches::Service& NpuLaunches::ServiceOf(const ProgramId& id) {
@@ -61,22 +65,31 @@ void NpuLaunches::RejectOutput(Launch& launch) {
        Status(StatusCode::kNumeric, "the device answered with NaN or infinite values"));
 }
 
+// What was caught is a sample: others of its rows are as wrong, now and after a pause. It goes at
+// once and for good, so that from here on the answer is the right one.
 void NpuLaunches::RejectNumbers(Launch& launch, double error) {
   const bool first = IsFirst(launch);
+  const ProgramId& id = launch.function->id;
+  Retire(id,
+         first ? "its first launch did not compute what the CPU does"
+               : "a launch did not compute what the CPU does",
+         Again::kNever);
+  ServiceOf(id).is_distrusted = true;
   Fail(launch, first ? "first check" : "spot check",
        Status(StatusCode::kNumeric,
               fmt::format("a row differs from the CPU's by {:.2g} of its largest value", error)));
-  if (first) {
-    Retire(launch.function->id, "its first launch did not compute what the CPU does",
-           Again::kOnceAfterPause);
-  }
 }
 
-void NpuLaunches::AcceptNumbers(const Launch& launch, int rows, double error) {
-  if (launch.purpose == Launch::Purpose::kVerify) return;
-  ProgramPlacement& placement = PlacementOf(launch.function->id);
-  placement.checked_rows += rows;
-  placement.largest_error = std::max(placement.largest_error, error);
+bool NpuLaunches::RejectIfDistrusted(Launch& launch) {
+  if (!ServiceOf(launch.function->id).is_distrusted) return false;
+  Fail(launch, "spot check",
+       Status(StatusCode::kNumeric, "it was under way when another launch was found wrong"));
+  return true;
+}
+
+void NpuLaunches::AddChecks(const Launch& launch, const ChecksReport& checks) {
+  report_.checks += checks;
+  PlacementOf(launch.function->id).checks += checks;
 }
 
 bool NpuLaunches::IsFirst(const Launch& launch) const {

@@ -1,5 +1,7 @@
 #include "runtime/placement_report.h"
 
+#include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 namespace npumoe {
@@ -10,6 +12,15 @@ Json CountsToJson(const DispatchCounts& counts) {
           {"filled_rows", counts.filled_rows},   {"padding_rows", counts.padding_rows()},
           {"spilled_rows", counts.spilled_rows}, {"dropped_rows", counts.dropped_rows},
           {"cpu_rows", counts.cpu_rows},         {"assignments", counts.assignments()}};
+}
+
+// Infinite where an answer was: no number of JSON.
+Json FiniteOrNull(double value) { return std::isfinite(value) ? Json(value) : Json(); }
+
+Json ChecksToJson(const ChecksReport& checks) {
+  return {{"rows", checks.rows},
+          {"largest_relative", FiniteOrNull(checks.largest_relative)},
+          {"largest_root_mean_square", FiniteOrNull(checks.largest_root_mean_square)}};
 }
 
 Json ProgramToJson(const ProgramPlacement& program) {
@@ -39,8 +50,9 @@ Json ProgramToJson(const ProgramPlacement& program) {
           {"dropped_rows", program.dropped_rows},
           {"degraded_rows", program.degraded_rows},
           {"npu_time_ms", program.npu_time_ms},
-          {"checked_rows", program.checked_rows},
-          {"largest_error", program.largest_error},
+          {"checks", ChecksToJson(program.checks)},
+          {"load_ms", program.load_ms},
+          {"load_is_modelled", program.load_is_modelled},
           {"degradations", std::move(degradations)}};
 }
 
@@ -54,6 +66,13 @@ Json HealthToJson(const DeviceHealth& health) {
 }
 
 }  // namespace
+
+ChecksReport& ChecksReport::operator+=(const ChecksReport& other) {
+  rows += other.rows;
+  largest_relative = std::max(largest_relative, other.largest_relative);
+  largest_root_mean_square = std::max(largest_root_mean_square, other.largest_root_mean_square);
+  return *this;
+}
 
 int64_t PlacementReport::loaded() const {
   int64_t count = 0;
@@ -92,6 +111,7 @@ Json ToJson(const PlacementReport& report) {
           {"degraded_rows", report.degraded_rows},
           {"npu_time_ms", report.npu_time_ms},
           {"npu_energy_j", report.npu_energy_j},
+          {"checks", ChecksToJson(report.checks)},
           {"health", HealthToJson(report.health)},
           {"counts", CountsToJson(report.counts)},
           {"programs", std::move(programs)}};

@@ -13,6 +13,19 @@
 
 namespace npumoe {
 
+// Degradation::what of programs whose operations the device runs elsewhere, at least in part:
+// right, and slower than planned.
+inline constexpr const char* kPlacedElsewhere = "placement";
+
+// Rows that the CPU computed, too, and how far the worst of them were (row_error.h): also those
+// that were found wrong.
+struct ChecksReport {
+  int64_t rows = 0;
+  double largest_relative = 0;
+  double largest_root_mean_square = 0;
+  ChecksReport& operator+=(const ChecksReport& other);
+};
+
 // Equal degradations of one program, counted.
 struct Degradation {
   std::string what;    // "load", "placement", "launch", "deadline", "numeric", "spot check", ...
@@ -38,8 +51,11 @@ struct ProgramPlacement {
   int64_t dropped_rows = 0;   // overflow of its experts that nobody computed
   int64_t degraded_rows = 0;  // rows planned for it that the CPU computed
   double npu_time_ms = 0;     // as the device reports it
-  int64_t checked_rows = 0;   // that the CPU computed, too
-  double largest_error = 0;   // of them, that passed: relative to the row's largest value
+  ChecksReport checks;
+  // What loading took, the device's compiler included, of all its functions; 0: the device does not
+  // tell.
+  double load_ms = 0;
+  bool load_is_modelled = false;
   std::vector<Degradation> degradations;
 };
 
@@ -51,6 +67,7 @@ struct PlacementReport {
   int64_t degraded_rows = 0;  // planned for the NPU, computed by the CPU (part of counts.cpu_rows)
   double npu_time_ms = 0;
   double npu_energy_j = 0;
+  ChecksReport checks;
   DeviceHealth health;  // restarts and replays, which cost time and no rows
 
   int64_t planned() const { return static_cast<int64_t>(programs.size()); }

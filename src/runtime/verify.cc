@@ -205,8 +205,8 @@ std::vector<DeviceBuffer*> Pointers(const Buffers& buffers) {
 
 // Attention and head have no rows of their own to be fed with: what their launches were checked on.
 void TakeOverChecks(const ProgramPlacement& placement, ProgramVerdict& verdict) {
-  verdict.rows = placement.checked_rows;
-  verdict.error = placement.largest_error;
+  verdict.rows = placement.checks.rows;
+  verdict.error = placement.checks.largest_relative;
   verdict.limit = placement.id.kind == ProgramKind::kHead ? kLogitErrorLimit : kAttendedErrorLimit;
 }
 
