@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "cli/placement_text.h"
 #include "cli/table.h"
 
 namespace npumoe::cli {
@@ -58,28 +59,6 @@ std::string ComputedAgainText(const Engine& engine, const Generation& g) {
 
 }  // namespace
 
-// Attention and head programs, where the plan has them.
-std::string DenseText(const PlacementReport& placement) {
-  int64_t attention_programs = 0, beyond = 0, heads = 0;
-  for (const ProgramPlacement& program : placement.programs) {
-    if (program.id.kind == ProgramKind::kHead) ++heads;
-    if (program.id.kind != ProgramKind::kAttention) continue;
-    ++attention_programs;
-    beyond += program.spilled_rows;
-  }
-  std::string text;
-  if (attention_programs > 0) {
-    text += fmt::format(
-        "         attention: {} launches, {} rows behind longer histories on the CPU\n",
-        FormatCount(placement.LaunchesOf(ProgramKind::kAttention)), FormatCount(beyond));
-  }
-  if (heads > 0) {
-    text += fmt::format("         vocabulary head: {} launches\n",
-                        FormatCount(placement.LaunchesOf(ProgramKind::kHead)));
-  }
-  return text;
-}
-
 std::string RunReportText(const Engine& engine, const Generation& g) {
   const PrefillResult& p = g.prefill;
   std::string text = fmt::format("prefill  {} tokens in {} ({})\n", p.tokens, FormatMs(p.time_ms),
@@ -95,14 +74,7 @@ std::string RunReportText(const Engine& engine, const Generation& g) {
       FormatCount(c.launches), FormatPercent(Share(c.filled_rows, c.assignments())),
       FormatPercent(Share(c.padding_rows(), c.capacity_rows)), FormatCount(c.spilled_rows),
       FormatCount(c.dropped_rows), FormatJoules(p.npu_energy_j));
-  const PlacementReport placement = engine.npu->report();
-  text += DenseText(placement);
-  for (const ProgramPlacement& program : placement.programs) {
-    for (const Degradation& d : program.degradations) {
-      text += fmt::format("degraded {} of {}, {} times: {}\n", d.what, Describe(program.id),
-                          d.count, d.reason);
-    }
-  }
+  text += PlacementText(engine.npu->report());
   text += p.timeline.Draw(78);
   return text;
 }
