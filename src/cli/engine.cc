@@ -28,9 +28,12 @@ int Workers(const EngineOptions& options, const ChipProfile& profile) {
   return options.npu_workers >= 0 ? options.npu_workers : static_cast<int>(profile.limits.workers);
 }
 
+std::filesystem::path CacheFolder(const EngineOptions& options) {
+  return options.cache.empty() ? DefaultCacheFolder() : std::filesystem::path(options.cache);
+}
+
 Status CompileAndLoad(const EngineOptions& options, Engine& engine) {
-  const std::filesystem::path cache =
-      options.cache.empty() ? DefaultCacheFolder() : std::filesystem::path(options.cache);
+  const std::filesystem::path cache = CacheFolder(options);
   {
     Progress progress("compiling", "programs");
     NPUMOE_ASSIGN_OR_RETURN(
@@ -44,9 +47,7 @@ Status CompileAndLoad(const EngineOptions& options, Engine& engine) {
   }
   executor.allow_lossy = options.allow_lossy ? AllowLossy::kYes : AllowLossy::kNo;
   executor.chunks_in_flight = options.chunks_in_flight;
-  executor.timeout_ms = options.launch_timeout_ms;
-  // A worker that hangs is restarted at the launch's limit and the launch repeated, three times.
-  if (Workers(options, *engine.profile) > 0) executor.timeout_ms *= 4;
+  executor.timeout_ms = LaunchTimeoutMs(options, *engine.profile);
   if (options.no_npu_verification) executor.verification = Verification::kOff;
   NPUMOE_ASSIGN_OR_RETURN(
       engine.npu, NpuExecutor::Create(*engine.plan, *engine.profile, engine.model, *engine.device,
@@ -61,15 +62,9 @@ Status OpenPlannedDevice(const EngineOptions& options, Engine& engine) {
   NPUMOE_RETURN_IF_ERROR(
       CheckPlanFits(*engine.plan, engine.model->config, engine.model->hash, *engine.profile)
           .WithContext(options.plan));
-  DeviceOptions device;
-  device.cache_dir =
-      options.cache.empty() ? DefaultCacheFolder() : std::filesystem::path(options.cache);
-  device.faults = options.npu_faults;
-  device.workers = Workers(options, *engine.profile);
-  device.launch_deadline_ms = options.launch_timeout_ms;
-  device.load_timeout_ms = options.load_timeout_ms;
   NPUMOE_ASSIGN_OR_RETURN(engine.device,
-                          MakeDevice(DeviceOf(options), *engine.profile, *engine.pool, device));
+                          MakeDevice(DeviceOf(options), *engine.profile, *engine.pool,
+                                     DeviceOptionsOf(options, *engine.profile)));
   return CompileAndLoad(options, engine);
 }
 
@@ -77,6 +72,21 @@ Status OpenPlannedDevice(const EngineOptions& options, Engine& engine) {
 
 std::string DeviceOf(const EngineOptions& options) {
   return options.device.empty() ? "emulator" : options.device;
+}
+
+DeviceOptions DeviceOptionsOf(const EngineOptions& options, const ChipProfile& profile) {
+  DeviceOptions device;
+  device.cache_dir = CacheFolder(options);
+  device.faults = options.npu_faults;
+  device.workers = Workers(options, profile);
+  device.launch_deadline_ms = options.launch_timeout_ms;
+  device.load_timeout_ms = options.load_timeout_ms;
+  return device;
+}
+
+double LaunchTimeoutMs(const EngineOptions& options, const ChipProfile& profile) {
+  // A worker that hangs is restarted at the launch's limit and the launch repeated, three times.
+  return options.launch_timeout_ms * (Workers(options, profile) > 0 ? 4 : 1);
 }
 
 void AddModelOption(CLI::App& command, EngineOptions& options) {
@@ -211,37 +221,35 @@ const char* Engine::PrefillTimeSource() const {
   return npu->report().modelled ? "measured CPU, modelled NPU" : "measured";
 }
 
-void Engine::WarnOfDegradations() const {
-  if (!uses_npu()) return;
-  const PlacementReport report = npu->report();
-  if (report.degradations() == 0) return;
+namespace {
+
+// "3 degradations, 20 expert rows computed on the CPU instead; the first: load of layer 1 ...";
+// empty without any.
+std::string DegradationsText(const PlacementReport& report) {
+  const int64_t count = report.degradations();
   for (const ProgramPlacement& program : report.programs) {
     if (program.degradations.empty()) continue;
     const Degradation& first = program.degradations.front();
-    LogWarning(fmt::format(
-        "{} degradation(s): {} expert rows planned for the NPU were computed on the CPU; the "
-        "first: {} of {}: {}",
-        report.degradations(), report.degraded_rows, first.what, Describe(program.id),
-        first.reason));
-    return;
+    return fmt::format(
+        "{} degradation{}, {} expert rows computed on the CPU instead; the first: {} of {}: {}", count,
+        count == 1 ? "" : "s", report.degraded_rows, first.what, Describe(program.id), first.reason);
   }
+  return "";
+}
+
+}  // namespace
+
+void Engine::WarnOfDegradations() const {
+  if (!uses_npu()) return;
+  const std::string text = DegradationsText(npu->report());
+  if (!text.empty()) LogWarning(text);
 }
 
 Status CheckRequiredNpu(const Engine& engine, const EngineOptions& options) {
   engine.WarnOfDegradations();
   if (!options.require_npu) return OkStatus();
-  const PlacementReport report = engine.npu->report();
-  if (report.degradations() == 0) return OkStatus();
-  for (const ProgramPlacement& program : report.programs) {
-    if (program.degradations.empty()) continue;
-    const Degradation& first = program.degradations.front();
-    return Unsupported(fmt::format(
-        "--require-npu: {} degradation(s), {} rows computed on the CPU instead; the first: {} of "
-        "{}: {}",
-        report.degradations(), report.degraded_rows, first.what, Describe(program.id),
-        first.reason));
-  }
-  return Unsupported("--require-npu: planned NPU work ran on the CPU");
+  const std::string text = DegradationsText(engine.npu->report());
+  return text.empty() ? OkStatus() : Unsupported("--require-npu: " + text);
 }
 
 }  // namespace npumoe::cli

@@ -11,6 +11,8 @@
 #include "base/thread_pool.h"
 #include "model/model.h"
 #include "npu/device.h"
+#include "npu/device_registry.h"
+#include "npu/profile.h"
 #include "plan/plan.h"
 #include "runtime/npu_executor.h"
 #include "runtime/package_compiler.h"
@@ -43,6 +45,11 @@ struct EngineOptions {
 
 // The device that a plan's programs run on.
 std::string DeviceOf(const EngineOptions& options);
+
+// The device as the options and the chip profile want it.
+DeviceOptions DeviceOptionsOf(const EngineOptions& options, const ChipProfile& profile);
+// The longest wait for a launch, its repetitions in workers included.
+double LaunchTimeoutMs(const EngineOptions& options, const ChipProfile& profile);
 
 void AddModelOption(CLI::App& command, EngineOptions& options);
 void AddThreadOption(CLI::App& command, EngineOptions& options);

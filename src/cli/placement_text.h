@@ -12,7 +12,7 @@ namespace npumoe::cli {
 // "workers  2 restarts, 3 launches and loads done again: ended with signal 6 (Aborted) (2 times)\n"
 std::string HealthText(const DeviceHealth& health);
 
-// "placed   elsewhere, layer 1 program 0: 0 of 5 operations on the device; ...\n", "loaded slowly,
+// "placed   elsewhere, layer 1, program 0: 0 of 5 operations on the device; ...\n", "loaded slowly,
 // ...\n", "degraded ...\n" and HealthText.
 std::string PlacementText(const PlacementReport& report);
 

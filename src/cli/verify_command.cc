@@ -1,6 +1,6 @@
 // npumoe verify: what became of a plan on a device (placement), and how far each program's
 // numbers are from the reference kernels. Exits nonzero when a claim fails. With --package it
-// executes one function of one package.
+// executes one function of one package, without a model it tests the device itself.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -13,7 +13,9 @@
 #include "cli/devices.h"
 #include "cli/engine.h"
 #include "cli/input.h"
+#include "cli/placement_text.h"
 #include "cli/table.h"
+#include "cli/verify_conformance.h"
 #include "cli/verify_graph.h"
 #include "model/safetensors.h"
 #include "runtime/recount.h"
@@ -54,7 +56,10 @@ Status RunPackage(const Options& options) {
   }
   NPUMOE_ASSIGN_OR_RETURN(const ChipProfile profile, LoadChipProfile(options.chip, ChipFolders()));
   ThreadPool pool(options.engine.threads);
-  NPUMOE_ASSIGN_OR_RETURN(const auto device, MakeDevice(DeviceOf(options.engine), profile, pool));
+  DeviceOptions device_options = DeviceOptionsOf(options.engine, profile);
+  if (options.engine.cache.empty()) device_options.cache_dir.clear();  // one launch keeps nothing
+  NPUMOE_ASSIGN_OR_RETURN(const auto device,
+                          MakeDevice(DeviceOf(options.engine), profile, pool, device_options));
   NPUMOE_ASSIGN_OR_RETURN(const Safetensors inputs, Safetensors::Open(options.inputs));
   NPUMOE_ASSIGN_OR_RETURN(const ProgramRun run,
                           RunProgram(options.package, options.function, *device, inputs.tensors()));
@@ -155,6 +160,7 @@ void PrintTable(const PlacementReport& report, const std::vector<ProgramVerdict>
                   ErrorText(v), p.refusal});
   }
   fmt::print("{}\n", table.ToString());
+  if (const std::string text = PlacementText(report); !text.empty()) fmt::print("{}\n", text);
   const auto claim = [](bool holds, const std::string& text) {
     fmt::print("{}  {}\n", holds ? "ok    " : "FAILED", text);
   };
@@ -166,6 +172,10 @@ void PrintTable(const PlacementReport& report, const std::vector<ProgramVerdict>
     fmt::print("        give --data TEXT or --ids-file IDS to check what is executed, too\n");
     return;
   }
+  fmt::print(
+      "        {} rows were computed by the CPU, too, as they came: off by at most {:.1e} "
+      "(root mean square)\n",
+      FormatCount(report.checks.rows), report.checks.largest_root_mean_square);
   claim(claims.counts_agree,
         fmt::format("executed as planned: {} launches, {} rows, {} spilled (recounted from the "
                     "recorded routing)",
@@ -213,10 +223,15 @@ Status CheckGraphs(const Options& options) {
 Status RunVerify(const Options& options) {
   if (options.graph || options.rules) return CheckGraphs(options);
   if (!options.package.empty()) return RunPackage(options);
-  if (options.engine.model.empty() || options.engine.plan.empty()) {
-    return UsageError("verify needs MODEL and --plan FILE, or --package P");
-  }
   NPUMOE_RETURN_IF_ERROR(CheckDevice(options));
+  const bool names_a_plan = !options.engine.model.empty() || !options.engine.plan.empty();
+  if (!names_a_plan && !options.engine.device.empty()) {
+    return VerifyConformance(options.engine, options.chip, options.json);
+  }
+  if (options.engine.model.empty() || options.engine.plan.empty()) {
+    return UsageError(
+        "verify needs MODEL and --plan FILE, or --package P, or --device D alone to test a device");
+  }
   NPUMOE_ASSIGN_OR_RETURN(const auto engine, OpenEngine(options.engine));
   NPUMOE_ASSIGN_OR_RETURN(const Execution execution, Execute(options, *engine));
   const PlacementReport report = engine->npu->report();
@@ -235,7 +250,7 @@ Status RunVerify(const Options& options) {
 
 void AddVerifyCommand(CLI::App& app, CommandBody& selected) {
   CLI::App* command =
-      app.add_subcommand("verify", "Check placement and numbers of a plan, or run one package");
+      app.add_subcommand("verify", "Check placement and numbers of a plan, or test a device");
   auto options = std::make_shared<Options>();
   command->add_option("model,-m,--model", options->engine.model, "Model folder or GGUF file");
   AddThreadOption(*command, options->engine);
@@ -254,14 +269,17 @@ void AddVerifyCommand(CLI::App& app, CommandBody& selected) {
                                     "Check this .mlpackage against all limits of a chip");
   graph->expected(0, 1)->type_name("P.mlpackage");
   command->add_flag("--rules", options->rules, "List the rules that --graph checks");
-  command->add_option("--chip", options->chip, "Chip profile for --package and --graph")
+  command
+      ->add_option("--chip", options->chip,
+                   "Chip profile for --package, --graph and the test of a device")
       ->capture_default_str();
   command->add_flag("--json", options->json, "Machine-readable report");
   command->footer(
       "Example:\n  npumoe verify models/demo --plan demo.plan.json --data text.txt\n"
       "  npumoe verify --package P.mlpackage --function main --device emulator "
       "--inputs in.safetensors --out out.safetensors\n"
-      "  npumoe verify --graph P.mlpackage --chip m1");
+      "  npumoe verify --graph P.mlpackage --chip m1\n"
+      "  npumoe verify --device openvino:CPU        every form, format and shape, without a model");
   command->callback([options, graph, &selected] {
     options->graph = graph->count() > 0;
     selected = [options] { return RunVerify(*options); };
