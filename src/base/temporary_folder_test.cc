@@ -34,7 +34,9 @@ TEST(TemporaryFolder, InMemoryIsSomewhereOnAnySystem) {
   const auto made = TemporaryFolder::Create("npumoe-test", TemporaryFolder::Place::kMemory);
   ASSERT_TRUE(made.ok()) << made.status().message();
   EXPECT_TRUE(std::filesystem::is_directory(made->path()));
-  if (std::filesystem::is_directory("/dev/shm")) EXPECT_EQ(made->path().parent_path(), "/dev/shm");
+  if (std::filesystem::is_directory("/dev/shm")) {
+    EXPECT_EQ(made->path().parent_path(), "/dev/shm");
+  }
 }
 
 TEST(TemporaryFolder, ThatCannotBeMadeSaysWhatToDo) {

@@ -138,6 +138,31 @@ class HostileWorker : public WorkerTest {
   }
 };
 
+// Had it been killed at once, the engine's own signal would look like one from outside, after which
+// a worker is started again and again.
+TEST_F(HostileWorker, ThatHangsUpBeforeItEndsHasAnEndOfItsOwn) {
+  const std::filesystem::path program = folder_ / "leaver.sh";
+  std::ofstream(program) << "#!/bin/sh\nexec 3>&-\nsleep 0.02\nexit 7\n";
+  std::filesystem::permissions(program, std::filesystem::perms::owner_all);
+  WorkerDeviceOptions options = TestOptions();
+  options.program = program;
+  const Status status = MakeWorkerDevice(emulator::TestProfile(), options).status();
+  EXPECT_NE(status.message().find("ended with exit code 7 3 times"), std::string::npos)
+      << status.message();
+  EXPECT_TRUE(Children().empty());
+}
+
+TEST_F(HostileWorker, ThatHangsUpAndStaysIsEndedAndGivenUp) {
+  const std::filesystem::path program = folder_ / "stayer.sh";
+  std::ofstream(program) << "#!/bin/sh\nexec 3>&-\nexec sleep 600\n";
+  std::filesystem::permissions(program, std::filesystem::perms::owner_all);
+  WorkerDeviceOptions options = TestOptions();
+  options.program = program;
+  const Status status = MakeWorkerDevice(emulator::TestProfile(), options).status();
+  EXPECT_NE(status.message().find("closed connection"), std::string::npos) << status.message();
+  EXPECT_TRUE(Children().empty());
+}
+
 TEST_F(HostileWorker, ThatSaysNoiseIsNotTaken) {
   std::mt19937 random(8);
   for (int round = 0; round < 10; ++round) {
