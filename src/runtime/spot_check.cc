@@ -83,11 +83,13 @@ Result<RowsChecked> CheckRows(const SpotCheckInputs& inputs, const ExpertLaunch&
 // long tail. Measured, of 64 rows each of random experts from 256 x 512 to 2048 x 768 with normal
 // weights and with some four times as large (`runtime_test --gtest_filter=*SpotCheckLimits*`
 // prints them), the largest was 0.037 in int8, 0.015 in int8-block32, 0.22 in int4-block32, 0.30 in
-// lut4 and 0.11 in lut6; of 76 rows of the demo model's prefill of 4,096 tokens (`npumoe verify
-// models/demo --data models/demo/held_out_text.txt --tokens 4096 --json`: checks) 0.012, 0.0091,
-// 0.14, 0.19 and 0.058. The limits are twice the largest of both; what another row of the same
-// expert answers differs by 0.8 and more. Experts of a few dozen channels pass them now and then
-// (0.63 in lut4 at 64 x 32): such rows are looked at again with the program's own weights.
+// lut4 and 0.11 in lut6. Of 76 rows of the demo model's prefill of 4,096 tokens (`npumoe verify
+// models/demo --plan P --data models/demo/held_out_text.txt --tokens 4096 --json`: checks; P of
+// `npumoe plan --npu-weights FORMAT --min-npu-share 0.9 --chunk 256`) it was 0.012, 0.0091, 0.14,
+// 0.19 and 0.058, in fp16 0.0009 relative. The limits are twice the largest of both; what another
+// row of the same expert answers differs by 0.8 and more. Experts of a few dozen channels pass them
+// now and then (0.63 in lut4 at 64 x 32): such rows are looked at again with the program's own
+// weights.
 bool IsRounding(WeightFormat format, const RowsChecked& error) {
   switch (format) {
     case WeightFormat::kF16:
