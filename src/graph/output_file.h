@@ -18,6 +18,8 @@ class OutputFile {
   OutputFile& operator=(OutputFile&&) = delete;
   ~OutputFile();
 
+  // What was appended goes to the disk while more is made, so that Finish() finds little to wait
+  // for.
   Status Append(std::span<const std::byte> bytes);
   Status WriteAt(uint64_t offset, std::span<const std::byte> bytes);
   Status ReadAt(uint64_t offset, std::span<std::byte> bytes) const;
@@ -31,6 +33,7 @@ class OutputFile {
   std::filesystem::path path_;
   int descriptor_;
   uint64_t size_ = 0;
+  uint64_t flush_started_ = 0;  // bytes from the beginning
 };
 
 Status WriteWholeFile(const std::filesystem::path& path, std::string_view contents);
