@@ -3,9 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
+#include <mutex>
 #include <utility>
 
 #include "base/log.h"
+#include "base/thread_pool.h"
 #include "graph/mlpackage.h"
 #include "graph/validator.h"
 #include "plan/lowering.h"
@@ -32,42 +35,75 @@ Result<int64_t> CheckPackage(const fs::path& package, const std::string& key) {
   return read.weight_file_bytes;
 }
 
-// One CompilePlan call.
+// Chosen: while one program waits for the disk others are encoded. Each keeps one matrix of its
+// program in memory, or all experts' stacked: a third of its weights. Three keep one program's.
+constexpr int kProgramsAtOnce = 3;
+
+// One CompilePlan call. Compile() is called once for every program, from any thread.
 class PlanCompile {
  public:
-  PlanCompile(const Plan& plan, const Model& model, const ChipProfile& profile,
-              const fs::path& cache, CacheStaging& staging)
-      : plan_(plan), model_(model), profile_(profile), cache_(cache), staging_(staging) {}
+  using Progress = std::function<void(const CompileProgress&)>;
 
-  // Whether the program's package was there already.
-  Result<bool> Compile(const ProgramId& id, CompileReport& report) {
-    const std::string key = ProgramKey(plan_, id);
-    const fs::path package = cache_ / FileName(key);
-    report.programs.push_back({id, package, "main", key});
-    if (fs::exists(package)) {
-      const auto bytes = CheckPackage(package, key);
-      if (bytes.ok()) {
-        report.bytes_total += *bytes;
-        ++report.reused;
-        return true;
-      }
-      LogWarning(bytes.status().message() + "; compiling it again");
-      NPUMOE_RETURN_IF_ERROR(staging_.Withdraw(FileName(key)));
+  PlanCompile(const Plan& plan, const Model& model, const ChipProfile& profile,
+              const fs::path& cache, CacheStaging& staging, const Progress& progress)
+      : plan_(plan), model_(model), profile_(profile), staging_(staging), progress_(progress) {
+    for (const ProgramId& id : ProgramsOf(plan)) {
+      const std::string key = ProgramKey(plan, id);
+      report_.programs.push_back({id, cache / FileName(key), "main", key});
     }
-    NPUMOE_ASSIGN_OR_RETURN(const int64_t bytes, Write(id, key));
-    NPUMOE_ASSIGN_OR_RETURN(const CacheStaging::Published published,
-                            staging_.Publish(FileName(key)));
-    report.bytes_total += bytes;
-    if (published == CacheStaging::Published::kByAnother) {
-      ++report.reused;
-      return true;
-    }
-    report.bytes_written += bytes;
-    ++report.written;
-    return false;
+    failed_ = ProgramCount();
+  }
+
+  int64_t ProgramCount() const { return static_cast<int64_t>(report_.programs.size()); }
+
+  // Nothing where an earlier program has failed; a later one does not matter, so that which error
+  // is reported does not depend on the threads.
+  void Compile(int64_t index) {
+    if (index > failed_) return;
+    const CompiledProgram& program = report_.programs[static_cast<size_t>(index)];
+    const Status status = FindOrWrite(program);
+    if (status.ok()) return;
+    const std::lock_guard lock(mutex_);
+    if (index > failed_) return;
+    failed_ = index;
+    error_ = status.WithContext(Describe(program.id));
+  }
+
+  Result<CompileReport> Finish() && {
+    if (failed_ < ProgramCount()) return error_;
+    return std::move(report_);
   }
 
  private:
+  Status FindOrWrite(const CompiledProgram& program) {
+    if (fs::exists(program.package)) {
+      const auto bytes = CheckPackage(program.package, program.key);
+      if (bytes.ok()) {
+        const std::lock_guard lock(mutex_);
+        Count(program, *bytes, /*reused=*/true);
+        return OkStatus();
+      }
+      LogWarning(bytes.status().message() + "; compiling it again");
+      const std::lock_guard lock(mutex_);
+      NPUMOE_RETURN_IF_ERROR(staging_.Withdraw(FileName(program.key)));
+    }
+    NPUMOE_ASSIGN_OR_RETURN(const int64_t bytes, Write(program.id, program.key));
+    const std::lock_guard lock(mutex_);  // what progress has told is what the cache holds
+    NPUMOE_ASSIGN_OR_RETURN(const CacheStaging::Published published,
+                            staging_.Publish(FileName(program.key)));
+    Count(program, bytes, published == CacheStaging::Published::kByAnother);
+    return OkStatus();
+  }
+
+  // With the mutex held.
+  void Count(const CompiledProgram& program, int64_t bytes, bool reused) {
+    report_.bytes_total += bytes;
+    if (!reused) report_.bytes_written += bytes;
+    ++(reused ? report_.reused : report_.written);
+    if (!progress_) return;
+    progress_({report_.reused + report_.written, ProgramCount(), &program, reused});
+  }
+
   // Writes the package into the staging folder.
   Result<int64_t> Write(const ProgramId& id, const std::string& key) {
     NPUMOE_ASSIGN_OR_RETURN(const std::vector<Graph> functions,
@@ -102,8 +138,12 @@ class PlanCompile {
   const Plan& plan_;
   const Model& model_;
   const ChipProfile& profile_;
-  const fs::path& cache_;
   CacheStaging& staging_;
+  const Progress& progress_;
+  std::mutex mutex_;                 // for all below and what staging_ moves
+  CompileReport report_;             // its list of programs stays as it is
+  std::atomic<int64_t> failed_ = 0;  // first program that failed; ProgramCount(): none
+  Status error_;
 };
 
 }  // namespace
@@ -125,18 +165,10 @@ Result<CompileReport> CompilePlan(const Plan& plan, const Model& model, const Ch
                                   const std::function<void(const CompileProgress&)>& progress) {
   NPUMOE_RETURN_IF_ERROR(CheckPlanFits(plan, model.config, model.hash, profile));
   NPUMOE_ASSIGN_OR_RETURN(const auto staging, CacheStaging::Create(cache_dir));
-  PlanCompile compile(plan, model, profile, cache_dir, *staging);
-  CompileReport report;
-  const std::vector<ProgramId> ids = ProgramsOf(plan);
-  for (const ProgramId& id : ids) {
-    const auto reused = compile.Compile(id, report);
-    if (!reused.ok()) return reused.status().WithContext(Describe(id));
-    if (progress) {
-      progress({static_cast<int64_t>(report.programs.size()), static_cast<int64_t>(ids.size()),
-                &report.programs.back(), *reused});
-    }
-  }
-  return report;
+  PlanCompile compile(plan, model, profile, cache_dir, *staging, progress);
+  ThreadPool pool(kProgramsAtOnce);
+  pool.ParallelFor(compile.ProgramCount(), [&](int64_t index, int) { compile.Compile(index); });
+  return std::move(compile).Finish();
 }
 
 Result<std::vector<CompiledProgram>> FindCompiled(const Plan& plan, const fs::path& cache_dir) {

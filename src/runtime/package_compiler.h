@@ -37,7 +37,7 @@ struct CompileReport {
 };
 
 struct CompileProgress {
-  int64_t done = 0;  // programs
+  int64_t done = 0;  // programs, in the order in which they are finished
   int64_t total = 0;
   const CompiledProgram* program = nullptr;  // the one just finished
   bool reused = false;
@@ -52,6 +52,8 @@ Status CheckForm(GraphForm form, const ChipProfile& profile);
 // Fails when a graph breaks a limit of the chip (kUnsupported: rule, layer, program), when the
 // disk is full, when a weight does not fit fp16. What was written before stays and is reused.
 // A package that is present but unreadable (corrupt, truncated, another key) is written again.
+// A few programs are compiled at once, each reading its weights as it writes them: memory stays
+// below one program's weights. `progress` is called by one thread at a time, not always the same.
 Result<CompileReport> CompilePlan(const Plan& plan, const Model& model, const ChipProfile& profile,
                                   const std::filesystem::path& cache_dir,
                                   const std::function<void(const CompileProgress&)>& progress = {});
