@@ -4,13 +4,13 @@
 # Which unit tests `make test` repeats with sanitizers: ROOM or ROOM:FILTER. `make test-long`
 # runs all of them. tsan is for the parts that have threads.
 ASAN_TESTS ?= base model graph npu:-ModuleLibrary* calibrate plan:PlanFile*:Lowering*:Schedule* \
-  runtime:*Faults*:DamagedPackage*:PackageCompiler*:KvCache*
+  runtime:*Faults*:PackageCompiler*:KvCache*
 TSAN_TESTS ?= base:ThreadPool*:ParallelRanges* npu:LaunchQueue*:EmulatorRequests*:DeviceRegistry*:RequestQueue*:CoremlDevice*:ProgramLoader*
 ROOMS = $(foreach dir,$(wildcard src/*),$(if $(shell find $(dir) -name '*_test.cc'),$(notdir $(dir))))
 
 PYTEST := .venv/bin/python -m pytest -q
 
-.PHONY: help setup build environment demo test test-long test-peer check-peer test-release test-python bench fuzz format lint clean
+.PHONY: help setup build environment demo test test-long test-peer check-peer test-release test-python bench compile-check fuzz format lint clean
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # the programs that they call run in parallel themselves
 
@@ -22,6 +22,7 @@ help:
 	@echo "make test-long  everything with every sanitizer"
 	@echo "make test-peer  perplexity against another engine (NPUMOE_PEER=path of llama-perplexity)"
 	@echo "make bench      all benchmarks (BENCH_FILTER=regex)"
+	@echo "make compile-check  memory and write rate of \`npumoe compile\` on a large synthetic model"
 	@echo "make fuzz       ten minutes for each reader (FUZZ_SECONDS=600, FUZZ_TARGETS='gguf ...')"
 	@echo "make format     lay the code out;  make lint  check layout and run clang-tidy"
 	@echo "make clean      remove build/ and .venv/"
@@ -75,6 +76,10 @@ bench: setup
 	cmake --preset release > /dev/null
 	cmake --build --preset release --target benchmarks npumoe
 	tools/bench.sh
+
+# COMPILE_CHECK_ARGS='--layers 2 --folder DIR'; needs 10 GB in the folder for temporary files.
+compile-check: environment build
+	.venv/bin/python tools/compile_check.py $(COMPILE_CHECK_ARGS)
 
 # FUZZ_SECONDS for each target, FUZZ_JOBS at a time; see CONTRIBUTING.md.
 fuzz:
