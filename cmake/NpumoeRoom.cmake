@@ -6,6 +6,10 @@
 # same table against the #include lines.
 #
 # Targets: `tests` builds every test program, `benchmarks` (not part of `all`) every benchmark.
+#
+# NPUMOE_SELECTED_TESTS names test files (relative to the project). A room that has some gets one
+# more program of those alone, NAME_selected_test: tools/sanitize.sh compiles no others.
+set(NPUMOE_SELECTED_TESTS "" CACHE STRING "Test files of the programs ROOM_selected_test")
 add_custom_target(tests)
 add_custom_target(benchmarks)
 
@@ -30,6 +34,7 @@ function(npumoe_room NAME)
   if(NPUMOE_TESTS AND tests)
     npumoe_test(${NAME} ${tests})
     target_link_libraries(${NAME}_test PRIVATE npumoe_${NAME})
+    npumoe_selected_test(${NAME} ${tests})
   endif()
   if(NPUMOE_BENCHMARKS AND benches)
     add_executable(${NAME}_bench EXCLUDE_FROM_ALL ${benches})
@@ -41,12 +46,37 @@ endfunction()
 
 # npumoe_test(NAME file...): the program NAME_test, run by ctest as NAME.
 function(npumoe_test NAME)
-  add_executable(${NAME}_test ${ARGN})
-  target_compile_definitions(${NAME}_test PRIVATE NPUMOE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-  # Tests are compiled more often than they run: a quarter less of their compile time.
-  target_compile_options(${NAME}_test PRIVATE $<$<CONFIG:Release>:-O1>)
-  target_link_libraries(${NAME}_test PRIVATE GTest::gtest GTest::gtest_main)
+  npumoe_test_program(${NAME}_test ${ARGN})
   add_test(NAME ${NAME} COMMAND ${NAME}_test)
   set_tests_properties(${NAME} PROPERTIES TIMEOUT 900)
   add_dependencies(tests ${NAME}_test)
+endfunction()
+
+# npumoe_selected_test(NAME file...): of the files those that NPUMOE_SELECTED_TESTS names.
+function(npumoe_selected_test NAME)
+  set(selected ${NPUMOE_SELECTED_TESTS})
+  list(TRANSFORM selected PREPEND "${PROJECT_SOURCE_DIR}/")
+  set(files "")
+  foreach(file ${ARGN})
+    if(file IN_LIST selected)
+      list(APPEND files "${file}")
+    endif()
+  endforeach()
+  if(files)
+    npumoe_test_program(${NAME}_selected_test EXCLUDE_FROM_ALL ${files})
+    target_link_libraries(${NAME}_selected_test PRIVATE npumoe_${NAME})
+  endif()
+endfunction()
+
+function(npumoe_test_program NAME)
+  add_executable(${NAME} ${ARGN})
+  target_compile_definitions(${NAME} PRIVATE NPUMOE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  # Tests are compiled more often than they run: a quarter less of their compile time, and a third
+  # where checks are compiled into them.
+  if(NPUMOE_SANITIZE)
+    target_compile_options(${NAME} PRIVATE -O0)
+  else()
+    target_compile_options(${NAME} PRIVATE $<$<CONFIG:Release>:-O1>)
+  endif()
+  target_link_libraries(${NAME} PRIVATE GTest::gtest GTest::gtest_main)
 endfunction()

@@ -1,28 +1,60 @@
 #!/usr/bin/env bash
 # Builds and runs unit tests with sanitizers.
 #   tools/sanitize.sh PRESET ROOM[:FILTER]...     e.g.  tools/sanitize.sh tsan base:ThreadPool*
-# PRESET is a CMake preset (asan or tsan). FILTER is a --gtest_filter; one that selects no test is
-# an error, so that a renamed test cannot drop out unnoticed.
+# PRESET is a CMake preset (asan or tsan). FILTER is a --gtest_filter. Of a room with a filter only
+# the files are compiled whose suites the filter names. A pattern that names no suite is an error,
+# so that a renamed test cannot drop out unnoticed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 preset=$1
 shift
-cmake --preset "$preset" > /dev/null
+
+# Whether the test files of the room have to be chosen: a filter that only excludes needs them all.
+is_selective() { [[ $1 == *:* && ${1#*:} != -* ]]; }
+
+# The test files of ROOM:FILTER that define or instantiate a suite that it names.
+files_of() {
+  local room=${1%%:*} pattern suite found
+  tr ':' '\n' <<< "${1#*:}" | while read -r pattern; do
+    [[ $pattern == -* ]] && break
+    suite=${pattern%%.*}
+    found=$(grep -rlE "TEST(_F|_P|_SUITE_P)?\(${suite//\*/[A-Za-z0-9_]*}," "src/$room" \
+      --include='*_test.cc') || {
+      echo "sanitize: '$pattern' names no suite of $room" >&2
+      return 1
+    }
+    echo "$found"
+  done
+}
+
 targets=()
-for selection in "$@"; do targets+=("${selection%%:*}_test"); done
+selected=
+for selection in "$@"; do
+  room=${selection%%:*}
+  if is_selective "$selection"; then
+    files=$(files_of "$selection")
+    selected+=";${files//$'\n'/;}"
+    targets+=("${room}_selected_test")
+  else
+    targets+=("${room}_test")
+  fi
+done
+cmake --preset "$preset" -DNPUMOE_SELECTED_TESTS="${selected#;}" > /dev/null
 cmake --build --preset "$preset" --target "${targets[@]}"
 
 for selection in "$@"; do
   room=${selection%%:*}
+  name=${room}_test
+  is_selective "$selection" && name=${room}_selected_test
   filter="*"
   [[ $selection == *:* ]] && filter=${selection#*:}
-  program=$(find "build/$preset" -name "${room}_test" -type f -perm -u+x | head -1)
-  selected=$("$program" --gtest_list_tests --gtest_filter="$filter" | grep -c '^  ' || true)
-  if [ "$selected" = 0 ]; then
+  program=$(find "build/$preset" -name "$name" -type f -perm -u+x | head -1)
+  count=$("$program" --gtest_list_tests --gtest_filter="$filter" | grep -c '^  ' || true)
+  if [ "$count" = 0 ]; then
     echo "sanitize: filter '$filter' selects no test of $room" >&2
     exit 1
   fi
-  echo "== $preset: $room ($selected tests)"
+  echo "== $preset: $room ($count tests)"
   "$program" --gtest_filter="$filter" --gtest_brief=1
 done
