@@ -43,7 +43,8 @@ environment: setup
 
 test-release: environment build
 	cmake --build --preset release --target tests
-	ctest --test-dir build/release --output-on-failure --no-tests=error
+	ctest --test-dir build/release --output-on-failure --no-tests=error \
+	  --parallel "$$(getconf _NPROCESSORS_ONLN)"
 
 test-python: environment build
 	$(PYTEST) tests
