@@ -165,28 +165,29 @@ class RowsInACoarseFormat : public testing::Test {
   RowsInACoarseFormat() : bench_("qwen3-moe", {}), ids_(kTokens) {
     bench_.plan.weight_format = WeightFormat::kLut4;
     executor_ = bench_.Load();
-    launch_.program = executor_->ProgramsOf(0)[0];
-    launch_.purpose = Launch::Purpose::kVerify;
+    launch_.function = executor_->BucketsOf(0, 0).front();
+    launch_.launch.function = &launch_.function->loaded();
+    launch_.launch.purpose = Launch::Purpose::kVerify;
     std::iota(ids_.begin(), ids_.end(), 0);
-    launch_.slots.assign(launch_.program->planned().experts.size(), {});
+    launch_.slots.assign(launch_.function->planned().experts.size(), {});
     launch_.slots[0] = ids_;
     hidden_ = SeededHalves(kTokens * bench_.plan.hidden_size, 5, 1);
     Run();
   }
-  ~RowsInACoarseFormat() override { executor_->Release(launch_); }
+  ~RowsInACoarseFormat() override { executor_->launches().Release(launch_.launch); }
 
   void Run() {
     ThreadPool this_thread(1);
     PrefillTimeline timeline;
-    ASSERT_TRUE(executor_->AcquireBuffers(launch_));
+    ASSERT_TRUE(executor_->launches().AcquireBuffers(launch_.launch));
     for (size_t slot = 0; slot < launch_.slots.size(); ++slot) {
-      launch_.program->Gather(static_cast<int>(slot), Hidden(), launch_.slots[slot], 1,
-                              launch_.inputs, this_thread);
+      launch_.function->Gather(static_cast<int>(slot), Hidden(), launch_.slots[slot], 1,
+                               launch_.launch.inputs, this_thread);
     }
-    launch_.program->RowsPerInput(launch_.slots, launch_.rows);
-    executor_->Submit(launch_, timeline);
-    executor_->Await(launch_, timeline);
-    ASSERT_EQ(launch_.state, Launch::State::kDone);
+    launch_.function->RowsPerInput(launch_.slots, launch_.launch.rows);
+    executor_->launches().Submit(launch_.launch, timeline);
+    executor_->launches().Await(launch_.launch, timeline);
+    ASSERT_EQ(launch_.launch.state, Launch::State::kDone);
   }
   ConstMatrix Hidden() const {
     return {hidden_.data(), kTokens, bench_.plan.hidden_size, bench_.plan.hidden_size};
@@ -201,7 +202,7 @@ class RowsInACoarseFormat : public testing::Test {
   std::vector<int32_t> ids_;
   std::vector<float> hidden_;
   std::unique_ptr<NpuExecutor> executor_;
-  Launch launch_;
+  ExpertLaunch launch_;
 };
 
 TEST_F(RowsInACoarseFormat, AreComputedAgainWhereTheyAreUnusual) {
@@ -211,7 +212,7 @@ TEST_F(RowsInACoarseFormat, AreComputedAgainWhereTheyAreUnusual) {
 }
 
 TEST_F(RowsInACoarseFormat, ThatAreWrongAreNotRightTheSecondTime) {
-  for (DeviceBuffer* output : launch_.outputs) {
+  for (DeviceBuffer* output : launch_.launch.outputs) {
     auto* values = reinterpret_cast<uint16_t*>(output->bytes().data());
     std::reverse(values, values + output->bytes().size() / 2);
   }

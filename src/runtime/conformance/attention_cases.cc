@@ -46,12 +46,12 @@ std::vector<AttentionTest> Classes() {
   return classes;
 }
 
-Result<AttentionWeights> WeightsOf(const AttentionTest& test, WeightFormat format) {
+Result<AttentionProgramWeights> WeightsOf(const AttentionTest& test, WeightFormat format) {
   const AttentionProgramShape& shape = test.shape;
   const int64_t queries = shape.num_heads * shape.head_dim;
   const int64_t keys = shape.num_kv_heads * shape.head_dim;
   const int64_t values = shape.num_kv_heads * shape.value_dim;
-  AttentionWeights weights;
+  AttentionProgramWeights weights;
   NPUMOE_ASSIGN_OR_RETURN(weights.query, SeededMatrix(format, {queries, shape.hidden}, 500));
   NPUMOE_ASSIGN_OR_RETURN(weights.key, SeededMatrix(format, {keys, shape.hidden}, 501));
   NPUMOE_ASSIGN_OR_RETURN(weights.value, SeededMatrix(format, {values, shape.hidden}, 502));
@@ -104,7 +104,7 @@ NamedValues InputsOf(const AttentionTest& test, const AttentionExtent& extent) {
 
 Result<std::vector<ConformanceFunction>> MakeFunctions(const AttentionTest& test,
                                                        WeightFormat format) {
-  NPUMOE_ASSIGN_OR_RETURN(const AttentionWeights weights, WeightsOf(test, format));
+  NPUMOE_ASSIGN_OR_RETURN(const AttentionProgramWeights weights, WeightsOf(test, format));
   std::vector<ConformanceFunction> functions;
   for (const int64_t history : test.histories) {
     const AttentionExtent extent{.chunk_tokens = 32, .history_tokens = history};
