@@ -169,9 +169,9 @@ def test_without_verification_wrong_numbers_pass_and_the_report_says_that_nobody
 
 
 @pytest.mark.parametrize("script, workers, line", [
-    ("cpu-placement @ load=2", 0, "placed   elsewhere, layer 1 program 0: 0 of "),
-    ("slow-compile(modelled-s=600) @ load=2", 0, "loaded   slowly, layer 1 program 0: "),
-    ("refuse-too-many @ load=2", 0, "degraded load of layer 1 program 0: "),
+    ("cpu-placement @ load=2", 0, "placed   elsewhere, layer 1, program 0: 0 of "),
+    ("slow-compile(modelled-s=600) @ load=2", 0, "loaded   slowly, layer 1, program 0: "),
+    ("refuse-too-many @ load=2", 0, "degraded load of layer 1, program 0: "),
     ("crash @ launch=3", 1, "workers  1 restart, "),
 ])
 def test_people_are_told_too(npumoe, question, options, script, workers, line):
