@@ -57,6 +57,19 @@ def test_the_logits_are_close_to_those_of_the_cpu(npumoe, planned):
     assert report["executed"]["filled_rows"] > 0 and report["executed"]["dropped_rows"] == 0
 
 
+def test_attention_and_head_run_on_it_too(npumoe, tmp_path):
+    calibration, plan = tmp_path / "demo.calib.json", tmp_path / "demo.plan.json"
+    npumoe("calibrate", DEMO, "--data", DEMO / "calibration_sample.txt", "--max-tokens", 8192,
+           "-o", calibration)
+    npumoe("plan", DEMO, "--calibration", calibration, "--min-npu-share", 0.5, "--chunk", 256,
+           "--npu-attention", "on", "--npu-head", "on", "-o", plan)
+    report = json.loads(npumoe(
+        "perplexity", DEMO, "-f", DEMO / "held_out_text.txt", "-c", 1024, "--chunks", 2, "--plan",
+        plan, "--cache", tmp_path / "packages", *DEVICE, "--kl-against", "cpu", "--json"))
+    assert report["mean_kl"] < 1e-4
+    assert report["executed"] == report["recounted"]
+
+
 def test_every_program_is_within_the_tolerance_of_the_reference(npumoe, planned):
     report = npumoe("verify", DEMO, *planned, "--device", "openvino:CPU", "--data",
                     DEMO / "held_out_text.txt", "--tokens", 1024)

@@ -68,13 +68,16 @@ std::string RunReportText(const Engine& engine, const Generation& g) {
   text += ComputedAgainText(engine, g);
   if (!engine.uses_npu()) return text;
   const DispatchCounts& c = p.counts;
+  const PlacementReport placement = engine.npu->report();
+  const std::string energy =  // no real device tells it
+      placement.modelled ? fmt::format(", {} NPU energy (modelled)", FormatJoules(p.npu_energy_j))
+                         : "";
   text += fmt::format(
-      "npu      {} launches, {} of expert rows on the NPU, {} padding, {} spilled, {} dropped, "
-      "{} NPU energy (modelled)\n",
+      "npu      {} launches, {} of expert rows on the NPU, {} padding, {} spilled, {} dropped{}\n",
       FormatCount(c.launches), FormatPercent(Share(c.filled_rows, c.assignments())),
       FormatPercent(Share(c.padding_rows(), c.capacity_rows)), FormatCount(c.spilled_rows),
-      FormatCount(c.dropped_rows), FormatJoules(p.npu_energy_j));
-  text += PlacementText(engine.npu->report());
+      FormatCount(c.dropped_rows), energy);
+  text += PlacementText(placement);
   text += p.timeline.Draw(78);
   return text;
 }
