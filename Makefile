@@ -4,8 +4,9 @@
 # Which unit tests `make test` repeats with sanitizers: ROOM or ROOM:FILTER. `make test-long`
 # runs all of them. tsan is for the parts that have threads.
 ASAN_TESTS ?= base model graph npu:-ModuleLibrary* calibrate plan:PlanFile*:Lowering*:Schedule* \
-  runtime:*Faults*:PackageCompiler*:KvCache*
-TSAN_TESTS ?= base:ThreadPool*:ParallelRanges* npu:LaunchQueue*:EmulatorRequests*:DeviceRegistry*:RequestQueue*:CoremlDevice*:ProgramLoader*
+  runtime:*Faults*:NpuAttention*:Conformance*:PackageCompiler*:KvCache*
+TSAN_TESTS ?= base:ThreadPool*:ParallelRanges* npu:LaunchQueue*:EmulatorRequests*:DeviceRegistry*:RequestQueue*:CoremlDevice*:ProgramLoader* \
+  runtime:PackageCompiler*
 ROOMS = $(foreach dir,$(wildcard src/*),$(if $(shell find $(dir) -name '*_test.cc'),$(notdir $(dir))))
 
 PYTEST := .venv/bin/python -m pytest -q

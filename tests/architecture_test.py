@@ -172,9 +172,35 @@ def long_functions(root):
     return offenders
 
 
+# What only the folder of a vendor's device may speak: its headers, types and platform macros. Names
+# of devices in messages, comments and the registry are not code of theirs.
+VENDORS = {
+    "npu/coreml": re.compile(r"<(CoreML|CoreVideo|Foundation|Accelerate|IOSurface)/|\bML[A-Z]\w+"
+                             r"|\bNS[A-Z]\w+|\bIOSurface\w*|@autoreleasepool|\b__APPLE__\b"),
+    "npu/openvino": re.compile(r"<openvino/|\bov::|\bopenvino::runtime"),
+}
+VENDOR_ALLOWED = {  # platform macros without a device behind them
+    "src/model/safetensors_test.cc",  # the unit of getrusage
+}
+
+
+def vendors_outside_their_folder(root):
+    offenders = []
+    for path in sorted((root / "src").rglob("*")):
+        name = str(path.relative_to(root))
+        if path.suffix not in (".cc", ".h", ".mm") or name in VENDOR_ALLOWED:
+            continue
+        text = re.sub(r"//[^\n]*", "", path.read_text())
+        for folder, words in VENDORS.items():
+            if name.startswith(f"src/{folder}/"):
+                continue
+            offenders += [f"{name}: {match[0]}" for match in words.finditer(text)]
+    return offenders
+
+
 CHECKS = [
     forbidden_includes, forbidden_links, headers_with_full_json, headers_without_first_comment,
-    long_files, unfinished_work, long_functions
+    long_files, unfinished_work, long_functions, vendors_outside_their_folder
 ]
 
 
@@ -279,3 +305,15 @@ def test_a_long_function_is_found(tree, heading):
 ])
 def test_short_functions_and_long_tables_are_accepted(tree, text):
     assert long_functions(tree("base/f.cc", text)) == []
+
+
+@pytest.mark.parametrize("name, line, refused", [
+    ("runtime/x.cc", "ov::Model model;", True),
+    ("cli/x.cc", "#include <CoreML/CoreML.h>", True),
+    ("base/x.h", "#ifdef __APPLE__", True),
+    ("npu/openvino/module/x.cc", "ov::Model model;", False),
+    ("npu/coreml/x.mm", "MLModel* model;", False),
+    ("cli/x.cc", 'fmt::print("openvino:CPU");  // ov::Core', False),
+])
+def test_vendors_speak_in_their_folder_only(tree, name, line, refused):
+    assert bool(vendors_outside_their_folder(tree(name, line + "\n"))) == refused

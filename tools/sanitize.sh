@@ -3,7 +3,8 @@
 #   tools/sanitize.sh PRESET ROOM[:FILTER]...     e.g.  tools/sanitize.sh tsan base:ThreadPool*
 # PRESET is a CMake preset (asan or tsan). FILTER is a --gtest_filter. Of a room with a filter only
 # the files are compiled whose suites the filter names. A pattern that names no suite is an error,
-# so that a renamed test cannot drop out unnoticed.
+# so that a renamed test cannot drop out unnoticed. NPUMOE_LONG_TESTS=1 compiles the kernels for all
+# instruction sets.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -40,7 +41,8 @@ for selection in "$@"; do
     targets+=("${room}_test")
   fi
 done
-cmake --preset "$preset" -DNPUMOE_SELECTED_TESTS="${selected#;}" > /dev/null
+cmake --preset "$preset" -DNPUMOE_SELECTED_TESTS="${selected#;}" \
+  -DNPUMOE_ALL_SIMD_TARGETS="${NPUMOE_LONG_TESTS:-0}" > /dev/null
 cmake --build --preset "$preset" --target "${targets[@]}"
 
 for selection in "$@"; do

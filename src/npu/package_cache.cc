@@ -18,21 +18,15 @@ namespace fs = std::filesystem;
 constexpr size_t kMaxFiles = 64;  // chosen: packages have three or four
 constexpr size_t kMaxManifestBytes = 1 << 20;
 
-int64_t Nanoseconds(const timespec& time) {
-  return static_cast<int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
-}
-
 bool AddFile(const fs::path& path, Hasher& hasher) {
   struct stat file {};
-  if (stat(path.c_str(), &file) != 0) return false;
-#ifdef __APPLE__
-  const timespec &modified = file.st_mtimespec, &changed = file.st_ctimespec;
-#else
-  const timespec &modified = file.st_mtim, &changed = file.st_ctim;
-#endif
+  std::error_code error;
+  const fs::file_time_type modified = fs::last_write_time(path, error);  // finer than stat's
+  if (error || stat(path.c_str(), &file) != 0) return false;
   hasher.Add(path.native()).Add(static_cast<int64_t>(file.st_dev));
   hasher.Add(static_cast<int64_t>(file.st_ino)).Add(static_cast<int64_t>(file.st_size));
-  hasher.Add(Nanoseconds(modified)).Add(Nanoseconds(changed));
+  hasher.Add(static_cast<int64_t>(modified.time_since_epoch().count()));
+  hasher.Add(static_cast<int64_t>(file.st_ctime));
   return true;
 }
 

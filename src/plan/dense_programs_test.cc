@@ -194,6 +194,14 @@ TEST_F(DensePrograms, MustFitTheModel) {
   EXPECT_FALSE(check().ok());
 }
 
+TEST_F(DensePrograms, CutNoVocabularyIntoThousandsOfSlices) {
+  options_.head = NpuUse::kAlways;
+  Plan plan = Make();
+  plan.head.slice_entries = 1;
+  const Status refused = CheckPlanFits(plan, inputs_.config, inputs_.model_hash, inputs_.profile);
+  EXPECT_NE(refused.message().find("into slices of 1;"), std::string::npos) << refused.message();
+}
+
 TEST_F(DensePrograms, AreLaunchedOncePerLayerAndChunkThatTheyHold) {
   options_.attention = options_.head = NpuUse::kAlways;
   Plan plan = Make();

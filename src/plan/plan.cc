@@ -121,6 +121,16 @@ Status CheckAttention(const Plan& plan, const ModelConfig& config) {
   return CheckAttentionFits(config).WithContext("the plan's attention programs");
 }
 
+Status CheckHead(const Plan& plan, const ModelConfig& config) {
+  constexpr int64_t kMaxSlices = 256;  // chosen: of 16,384 entries they hold four million
+  if (plan.head.rows.empty() || config.vocab_size <= kMaxSlices * plan.head.slice_entries) {
+    return OkStatus();
+  }
+  return InvalidInput(fmt::format(
+      "the plan cuts a vocabulary of {} into slices of {}; at least {} entries a slice are needed",
+      config.vocab_size, plan.head.slice_entries, (config.vocab_size - 1) / kMaxSlices + 1));
+}
+
 Status CheckCapacities(const Plan& plan, int64_t quantum) {
   for (const LayerPlan& layer : plan.layers) {
     for (const PlannedProgram& program : layer.programs) {
@@ -190,6 +200,7 @@ Status CheckPlanFits(const Plan& plan, const ModelConfig& config, const std::str
   }
   NPUMOE_RETURN_IF_ERROR(CheckShape(plan, config));
   NPUMOE_RETURN_IF_ERROR(CheckAttention(plan, config));
+  NPUMOE_RETURN_IF_ERROR(CheckHead(plan, config));
   if (plan.profile_name != profile.name) {
     return Mismatch("the chip profile", "'" + plan.profile_name + "'", "'" + profile.name + "'");
   }
