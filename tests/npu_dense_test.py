@@ -2,6 +2,7 @@
 text, small KL, nothing lost."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -82,6 +83,50 @@ def test_verify_lists_attention_and_head_with_their_errors(npumoe, demo):
     assert numeric["head", 0]["passed"] and numeric["head", 0]["rows"] > 0
     table = npumoe("verify", DEMO, *options, "--data", DEMO / "held_out_text.txt", "--tokens", 1024)
     assert "attention" in table and "head" in table
+
+
+# Every fault in launches of attention (functions history_N and main) and of the head.
+FAULTS = {"nan": "numeric", "overflow": "numeric", "hang": "deadline", "lost": "launch",
+          "refuse-unsupported": "launch", "wrong": "check"}
+
+
+@pytest.fixture(scope="module")
+def short(npumoe, tmp_path_factory):
+    """A prefill of the needle question in chunks of 256 and its undisturbed ids."""
+    folder = tmp_path_factory.mktemp("short")
+    options, _ = prepare(npumoe, DEMO, folder, 256, 1024,
+                         ("--data", DEMO / "calibration_sample.txt", "--max-tokens", 8192))
+    question = ("run", DEMO, "-f", DEMO / "needle_question.txt", "-n", 8, "--temp", 0, "--json",
+                "--launch-timeout-ms", 500, *options)
+    undisturbed = json.loads(npumoe(*question, "--require-npu"))
+    launched = sum(p["launches"] for p in undisturbed["placement"]["programs"])
+    return question, undisturbed["ids"], launched
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("when", ["first", "middle", "last"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_no_fault_changes_the_answer(npumoe, short, fault, when, workers):
+    """With experts, attention and head in programs; launches of all kinds are hit."""
+    question, ids, launched = short
+    at = "launch=first" if when == "first" else f"launch={when}/{launched}"
+    report = json.loads(npumoe(*question, "--npu-workers", workers, "--npu-faults",
+                               f"{fault} @ {at}"))
+    assert report["ids"] == ids
+    events = [d for p in report["placement"]["programs"] for d in p["degradations"]]
+    health = report["placement"]["health"]
+    assert any(d["what"].endswith(FAULTS[fault]) for d in events) or health["restarts"] > 0
+    if any(d["what"] != "placement" for d in events):
+        assert report["placement"]["degraded_rows"] > 0
+
+
+def test_a_device_that_hangs_is_given_up_soon(npumoe, short):
+    question, ids, _ = short
+    begin = time.monotonic()
+    report = json.loads(npumoe(*question, "--npu-workers", 0, "--npu-faults", "hang @ launch=any"))
+    assert report["ids"] == ids
+    assert time.monotonic() - begin < 8 * 0.5 + 5  # deadlines of half a second, and the CPU's work
+    assert all(not p["in_service"] for p in report["placement"]["programs"])
 
 
 LONG = {"architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe", "hidden_size": 128,

@@ -231,7 +231,7 @@ std::string DegradationsText(const PlacementReport& report) {
     if (program.degradations.empty()) continue;
     const Degradation& first = program.degradations.front();
     return fmt::format(
-        "{} degradation{}, {} expert rows computed on the CPU instead; the first: {} of {}: {}", count,
+        "{} degradation{}, {} rows computed on the CPU instead; the first: {} of {}: {}", count,
         count == 1 ? "" : "s", report.degraded_rows, first.what, Describe(program.id), first.reason);
   }
   return "";

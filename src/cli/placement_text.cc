@@ -30,8 +30,9 @@ std::string DenseText(const PlacementReport& placement) {
         FormatCount(placement.LaunchesOf(ProgramKind::kAttention)), FormatCount(beyond));
   }
   if (heads > 0) {
-    text += fmt::format("         vocabulary head: {} launches\n",
-                        FormatCount(placement.LaunchesOf(ProgramKind::kHead)));
+    text += fmt::format(
+        "         vocabulary head: {}\n",
+        Counted(placement.LaunchesOf(ProgramKind::kHead), "launch", "launches"));
   }
   return text;
 }

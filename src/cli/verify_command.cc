@@ -18,6 +18,8 @@
 #include "cli/verify_conformance.h"
 #include "cli/verify_graph.h"
 #include "model/safetensors.h"
+#include "runtime/npu_attention.h"
+#include "runtime/npu_head.h"
 #include "runtime/recount.h"
 #include "runtime/trace_recorder.h"
 #include "runtime/verify.h"
@@ -143,6 +145,27 @@ std::string ErrorText(const ProgramVerdict& verdict) {
   return verdict.rows == 0 ? "-" : fmt::format("{:.1e}", verdict.error);
 }
 
+// Programs of attention and head have limits of their own, and are compared where they ran.
+std::string NumbersText(const std::vector<ProgramVerdict>& verdicts) {
+  std::string text =
+      fmt::format("every program within {:.0e} of the reference kernels", kProgramErrorLimit);
+  double largest = kProgramErrorLimit;
+  int64_t not_compared = 0;
+  for (const ProgramVerdict& verdict : verdicts) {
+    if (verdict.was_compared()) largest = std::max(largest, verdict.limit);
+    if (!verdict.was_compared()) ++not_compared;
+  }
+  if (largest > kProgramErrorLimit) {
+    text += fmt::format(", attention within {:.0e}, the head within {:.0e}", kAttendedErrorLimit,
+                        kLogitErrorLimit);
+  }
+  if (not_compared > 0) {
+    text +=
+        fmt::format("; {} of {} did not run and were not compared", not_compared, verdicts.size());
+  }
+  return text;
+}
+
 void PrintTable(const PlacementReport& report, const std::vector<ProgramVerdict>& verdicts,
                 const Execution& execution, const Claims& claims) {
   fmt::print("{}\n\n", report.device);
@@ -166,8 +189,7 @@ void PrintTable(const PlacementReport& report, const std::vector<ProgramVerdict>
   };
   claim(claims.all_loaded, fmt::format("{} of {} programs loaded, {} degradations", report.loaded(),
                                        report.planned(), report.degradations()));
-  claim(claims.numbers_agree,
-        fmt::format("every program within {:.0e} of the reference kernels", kProgramErrorLimit));
+  claim(claims.numbers_agree, NumbersText(verdicts));
   if (!execution.ran) {
     fmt::print("        give --data TEXT or --ids-file IDS to check what is executed, too\n");
     return;
@@ -194,6 +216,7 @@ void PrintJson(const PlacementReport& report, const std::vector<ProgramVerdict>&
                       {"program", v.id.index},
                       {"rows", v.rows},
                       {"error", v.error},
+                      {"compared", v.was_compared()},
                       {"passed", v.passed()},
                       {"problem", v.status.message()}});
   }

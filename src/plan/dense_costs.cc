@@ -63,10 +63,9 @@ double AttentionFeedMs(const CostModel& costs, int64_t tokens, int64_t cached,
   const auto t = static_cast<double>(tokens);
   const double hidden = config.hidden_size;
   const double mask = static_cast<double>(history_tokens + tokens) * t * kFp16Bytes;
-  return CopyMs(costs,
-                t * hidden * (kNormBytes + kFeedBytes) +
-                    static_cast<double>(cached) * 2 * config.attention.kv_size() * kFeedBytes +
-                    mask / config.num_layers);
+  return CopyMs(
+      costs, t * hidden * (kNormBytes + kFeedBytes) +
+                 static_cast<double>(cached) * 2 * config.attention.kv_size() * kFeedBytes + mask);
 }
 
 double AttentionTakeMs(const CostModel& costs, int64_t tokens) {

@@ -13,8 +13,7 @@ namespace npumoe {
 //   io_bytes = inputs + outputs + 2 * heads * (history + chunk) * chunk * 2 bytes
 LaunchCost AttentionLaunchCost(const CostModel& costs, int64_t chunk_tokens,
                                int64_t history_tokens);
-// The CPU before it: norm, the chunk's rows, `cached` keys and values of the history, and the
-// layer's share of the mask, which all layers of a chunk use.
+// The CPU before it: norm, the chunk's rows, `cached` keys and values of the history, the mask.
 double AttentionFeedMs(const CostModel& costs, int64_t tokens, int64_t cached,
                        int64_t history_tokens);
 // After it: rows into the residual, new keys and values into the cache.

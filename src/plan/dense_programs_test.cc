@@ -202,6 +202,34 @@ TEST_F(DensePrograms, CutNoVocabularyIntoThousandsOfSlices) {
   EXPECT_NE(refused.message().find("into slices of 1;"), std::string::npos) << refused.message();
 }
 
+TEST_F(DensePrograms, KeepToTheChipsAxesAndQuantum) {
+  options_.attention = options_.head = NpuUse::kAlways;
+  const Plan plan = Make();
+  const auto refusal_of = [&](const Plan& changed) {
+    return CheckPlanFits(changed, inputs_.config, inputs_.model_hash, inputs_.profile).message();
+  };
+  EXPECT_EQ(refusal_of(plan), "");
+  Plan long_history = plan;
+  long_history.attention.history_tokens.back() = 1 << 20;
+  EXPECT_NE(refusal_of(long_history).find("keys"), std::string::npos);
+  Plan odd_rows = plan;
+  odd_rows.head.rows = {3};
+  EXPECT_NE(refusal_of(odd_rows).find("3 rows"), std::string::npos);
+  Plan many_rows = plan;
+  many_rows.head.rows = {512};
+  EXPECT_NE(refusal_of(many_rows).find("512 rows"), std::string::npos);
+}
+
+TEST_F(DensePrograms, HaveNoMoreFunctionsThanAnybodyPlans) {
+  options_.attention = NpuUse::kAlways;
+  Plan plan = Make();
+  for (int64_t history = 0; history < 20; ++history) {
+    plan.attention.history_tokens.push_back(2048 + 32 * history);
+  }
+  const Status refused = ParsePlan(SerializePlan(plan), "plan.json").status();
+  EXPECT_NE(refused.message().find("at most 17"), std::string::npos) << refused.message();
+}
+
 TEST_F(DensePrograms, AreLaunchedOncePerLayerAndChunkThatTheyHold) {
   options_.attention = options_.head = NpuUse::kAlways;
   Plan plan = Make();

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <span>
 
@@ -112,8 +113,16 @@ Status CheckShape(const Plan& plan, const ModelConfig& config) {
                   "one with " + std::to_string(config.MoeLayers().size()));
 }
 
-Status CheckAttention(const Plan& plan, const ModelConfig& config) {
+Status CheckAttention(const Plan& plan, const ModelConfig& config, const NpuLimits& limits) {
   if (plan.attention.layers.empty()) return OkStatus();
+  const int64_t keys = plan.attention.history_tokens.back() + plan.chunk_tokens;
+  const int64_t most = std::min(limits.max_axis, limits.max_channels);
+  if (keys > most) {
+    return InvalidInput(fmt::format(
+        "the plan's attention has {} keys with the chunk's own, the chip profile allows {}; make "
+        "the plan again with `npumoe plan`",
+        keys, most));
+  }
   if (plan.attention.layers.back() >= config.num_layers) {
     return Mismatch("a model with attention in layer", std::to_string(plan.attention.layers.back()),
                     "one with " + std::to_string(config.num_layers) + " layers");
@@ -121,8 +130,15 @@ Status CheckAttention(const Plan& plan, const ModelConfig& config) {
   return CheckAttentionFits(config).WithContext("the plan's attention programs");
 }
 
-Status CheckHead(const Plan& plan, const ModelConfig& config) {
+Status CheckHead(const Plan& plan, const ModelConfig& config, int64_t quantum) {
   constexpr int64_t kMaxSlices = 256;  // chosen: of 16,384 entries they hold four million
+  for (const int64_t rows : plan.head.rows) {
+    if (rows % quantum == 0 && rows <= plan.chunk_tokens) continue;
+    return InvalidInput(fmt::format(
+        "the plan's head has {} rows, multiples of {} up to the chunk's {} are needed; make the "
+        "plan again with `npumoe plan`",
+        rows, quantum, plan.chunk_tokens));
+  }
   if (plan.head.rows.empty() || config.vocab_size <= kMaxSlices * plan.head.slice_entries) {
     return OkStatus();
   }
@@ -199,8 +215,8 @@ Status CheckPlanFits(const Plan& plan, const ModelConfig& config, const std::str
     return Mismatch("the model with hash", plan.model_hash, "the model with hash " + model_hash);
   }
   NPUMOE_RETURN_IF_ERROR(CheckShape(plan, config));
-  NPUMOE_RETURN_IF_ERROR(CheckAttention(plan, config));
-  NPUMOE_RETURN_IF_ERROR(CheckHead(plan, config));
+  NPUMOE_RETURN_IF_ERROR(CheckAttention(plan, config, profile.limits));
+  NPUMOE_RETURN_IF_ERROR(CheckHead(plan, config, profile.limits.capacity_quantum));
   if (plan.profile_name != profile.name) {
     return Mismatch("the chip profile", "'" + plan.profile_name + "'", "'" + profile.name + "'");
   }

@@ -23,6 +23,7 @@ constexpr int64_t kMaxWidth = 1'000'000;
 constexpr int64_t kMaxPrograms = 100'000;
 constexpr int64_t kMaxHistoryTokens = 16'777'216;
 constexpr size_t kMaxBuckets = 16;             // of one program besides the largest
+constexpr size_t kMaxFunctions = 17;           // of an attention or head program
 constexpr double kMaxFigure = 1e18;            // of a prediction: milliseconds, joules
 constexpr double kMaxActivationLimit = 65504;  // of fp16
 
@@ -229,11 +230,15 @@ Status ReadLayers(const JsonObject& json, Plan& plan) {
   return OkStatus();
 }
 
-// Numbers of a list that ascend within [min, max]; at least one.
+// Numbers of a list that ascend within [min, max]; at least one, at most `most`.
 template <class Number>
-Status ReadAscending(const JsonObject& json, const char* key, int64_t min, int64_t max,
+Status ReadAscending(const JsonObject& json, const char* key, int64_t min, int64_t max, size_t most,
                      std::vector<Number>& numbers) {
   NPUMOE_ASSIGN_OR_RETURN(const Json* list, json.Array(key));
+  if (list->size() > most) {
+    return json.FieldError(key,
+                           fmt::format("at most {} are allowed, found {}", most, list->size()));
+  }
   int64_t lowest = min;
   for (const Json& value : *list) {
     const bool fits = value.is_number_unsigned() && value.get<uint64_t>() <= uint64_t(max) &&
@@ -254,9 +259,10 @@ Status ReadAttention(const JsonObject& plan_json, Plan& plan) {
   constexpr std::string_view kKnown[] = {"layers", "history_tokens"};
   NPUMOE_RETURN_IF_ERROR(CheckFields(json, kKnown));
   AttentionPlan& attention = plan.attention;
-  NPUMOE_RETURN_IF_ERROR(ReadAscending(json, "layers", 0, kMaxLayers - 1, attention.layers));
   NPUMOE_RETURN_IF_ERROR(
-      ReadAscending(json, "history_tokens", 0, kMaxHistoryTokens, attention.history_tokens));
+      ReadAscending(json, "layers", 0, kMaxLayers - 1, kMaxLayers, attention.layers));
+  NPUMOE_RETURN_IF_ERROR(ReadAscending(json, "history_tokens", 0, kMaxHistoryTokens, kMaxFunctions,
+                                       attention.history_tokens));
   if (attention.history_tokens.front() == 0) return OkStatus();
   return json.FieldError("history_tokens", fmt::format("the first must be 0, found {}",
                                                        attention.history_tokens.front()));
@@ -266,7 +272,8 @@ Status ReadHead(const JsonObject& plan_json, Plan& plan) {
   NPUMOE_ASSIGN_OR_RETURN(const JsonObject json, plan_json.Object("head"));
   constexpr std::string_view kKnown[] = {"rows", "slice_entries"};
   NPUMOE_RETURN_IF_ERROR(CheckFields(json, kKnown));
-  NPUMOE_RETURN_IF_ERROR(ReadAscending(json, "rows", 1, kMaxCapacity, plan.head.rows));
+  NPUMOE_RETURN_IF_ERROR(
+      ReadAscending(json, "rows", 1, kMaxCapacity, kMaxFunctions, plan.head.rows));
   NPUMOE_ASSIGN_OR_RETURN(plan.head.slice_entries, json.Int("slice_entries", 1, kMaxWidth));
   return OkStatus();
 }

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "plan/attention_shape.h"
+#include "plan/dense_costs.h"
 #include "plan/replay.h"
 
 namespace npumoe {
@@ -111,6 +113,34 @@ void AddPartialOnNpu(const Plan& plan, const LayerPlan& layer, const CostModel& 
   sum.cpu_busy_ms += dispatch_ms + experts_ms;
 }
 
+// Attention and head, where they are programs and the chunk's history is planned.
+void AddDense(const Plan& plan, const CostModel& costs, const ChunkSpan& chunk, PartialCosts& npu,
+              PartialCosts& cpu) {
+  const int64_t tokens = chunk.end - chunk.begin;
+  const auto launch = [&npu](const LaunchCost& cost) {
+    npu.elapsed_ms += cost.total_ms();
+    npu.npu_energy_j += cost.energy_j;
+  };
+  const auto work = [](double ms, PartialCosts& side) {
+    side.elapsed_ms += ms;
+    side.cpu_busy_ms += ms;
+  };
+  for (const int layer : plan.attention.layers) {
+    const int64_t cached = HistoryTokens(costs.config(), layer, chunk.begin);
+    const auto function = plan.attention.FunctionFor(cached);
+    if (!function) continue;
+    const int64_t history = plan.attention.history_tokens[*function];
+    launch(AttentionLaunchCost(costs, plan.chunk_tokens, history));
+    work(AttentionFeedMs(costs, tokens, cached, history) + AttentionTakeMs(costs, tokens) +
+             RouterMs(costs, tokens),
+         npu);
+    work(costs.AttentionAndRouterMs(tokens, chunk.begin), cpu);
+  }
+  if (plan.head.rows.empty()) return;
+  launch(HeadLaunchCost(costs, plan.head.rows.front()));
+  work(costs.HeadMs(), cpu);
+}
+
 double CostOf(Objective objective, const CostModel& costs, const PartialCosts& partial) {
   switch (objective) {
     case Objective::kLatency:
@@ -123,8 +153,10 @@ double CostOf(Objective objective, const CostModel& costs, const PartialCosts& p
   return partial.elapsed_ms;
 }
 
-ChunkPlace PlaceOfPartial(const Plan& plan, const CostModel& costs, int64_t partial,
+// `whole`: tokens of the prompt's chunks before.
+ChunkPlace PlaceOfPartial(const Plan& plan, const CostModel& costs, const ChunkSpan& chunk,
                           int64_t whole) {
+  const int64_t partial = chunk.end - chunk.begin;
   const double share_without =
       plan.predicted.npu_share * static_cast<double>(whole) / static_cast<double>(whole + partial);
   if (plan.min_npu_share > 0 && share_without < plan.min_npu_share) return ChunkPlace::kNpu;
@@ -136,6 +168,7 @@ ChunkPlace PlaceOfPartial(const Plan& plan, const CostModel& costs, int64_t part
     cpu.elapsed_ms += RoutedOnCpuMs(costs, partial) + SharedOnCpuMs(costs, partial);
   }
   cpu.cpu_busy_ms = cpu.elapsed_ms;
+  AddDense(plan, costs, chunk, npu, cpu);
   return CostOf(plan.objective, costs, npu) < CostOf(plan.objective, costs, cpu) ? ChunkPlace::kNpu
                                                                                  : ChunkPlace::kCpu;
 }
@@ -153,7 +186,7 @@ std::vector<ChunkSpan> CutIntoChunks(const Plan& plan, const CostModel& costs, i
   }
   if (done == tokens) return chunks;
   chunks.push_back({history + done, history + tokens, place});
-  if (has_programs) chunks.back().place = PlaceOfPartial(plan, costs, tokens - done, done);
+  if (has_programs) chunks.back().place = PlaceOfPartial(plan, costs, chunks.back(), done);
   return chunks;
 }
 

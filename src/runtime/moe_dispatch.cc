@@ -235,7 +235,10 @@ void CombineExperts(LayerContext& context, NpuExecutor* npu, int layer, ChunkRow
     AwaitLaunches(context, *npu, layer, rows, moe);
     for (size_t i = 0; i < moe.num_launches; ++i) {
       ExpertLaunch& launch = moe.launches[i];
-      if (launch.launch.state == Launch::State::kDone) PlaceOutputs(launch, moe);
+      if (launch.launch.state == Launch::State::kDone) {
+        npu->launches().Accept(launch.launch);
+        PlaceOutputs(launch, moe);
+      }
       if (launch.launch.state == Launch::State::kFailed) AddFailedRows(*npu, launch, moe);
     }
     RunShares(context, layer, rows, moe.retry_outputs, moe);

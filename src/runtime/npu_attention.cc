@@ -68,7 +68,7 @@ void Submit(LayerContext& context, NpuLaunches& launches, int layer, ChunkRows& 
 // What failed is computed by the CPU, as if nothing had been launched.
 void AttendOnCpu(LayerContext& context, NpuLaunches& launches, int layer, ChunkRows& rows,
                  AttentionState& state) {
-  launches.PlacementOf(state.launch.function->id).degraded_rows += rows.tokens;
+  launches.AddDegradedRows(state.launch.function->id, rows.tokens);
   launches.Release(state.launch);
   state.function = nullptr;
   RunAttention(context, layer, rows);
@@ -118,7 +118,8 @@ void CheckRowsOnCpu(LayerContext& context, NpuLaunches& launches, int layer, Chu
   const AttentionFunction& function = *state.function;
   const std::vector<DeviceBuffer*>& outputs = state.launch.outputs;
   for (int i = 0; i < checks.rows; ++i) {
-    const auto r = static_cast<int64_t>(random() % static_cast<uint64_t>(rows.tokens));
+    const int64_t r =
+        checks.every_row ? i : static_cast<int64_t>(random() % static_cast<uint64_t>(rows.tokens));
     const AttentionRow expected = ComputeAttentionRow(context, layer, rows, r);
     const double key_error = std::max(ErrorOf(function.NewKeys(r, outputs), expected.key),
                                       ErrorOf(function.NewValues(r, outputs), expected.value));
@@ -184,6 +185,7 @@ void FinishAttention(LayerContext& context, NpuExecutor* npu, int layer, ChunkRo
     AttendOnCpu(context, launches, layer, rows, state);
     return;
   }
+  launches.Accept(state.launch);
   launches.Release(state.launch);
   state.function = nullptr;
   ++context.dense_launches;

@@ -36,7 +36,9 @@ TEST_P(DenseFamilies, AnswerAsOnTheCpu) {
   if (IsMissing(GetParam())) GTEST_SKIP() << GetParam() << " is not here";
   NpuBench bench(GetParam(), DenseOnly({0, 64, 192}));
   const auto ids = Expected(GetParam()).Ints("long.ids");
-  const auto executor = bench.Load();
+  NpuExecutorOptions options;
+  options.verification = Verification::kEveryRow;
+  const auto executor = bench.Load(options);
   ASSERT_NE(executor, nullptr);
   TraceRecorder npu_trace(bench.model->config), cpu_trace(bench.model->config);
   const auto npu =
@@ -50,7 +52,11 @@ TEST_P(DenseFamilies, AnswerAsOnTheCpu) {
   ASSERT_GT(compared, 0u);
   EXPECT_LE(RelativeError(std::span(got).first(compared), std::span(wanted).first(compared)),
             kFp16AttentionError);
+  // Every row of every launch is the CPU's, behind whatever history and within its window.
   const PlacementReport report = executor->report();
+  for (const ProgramPlacement& program : report.programs) {
+    EXPECT_EQ(program.checks.rows, program.id.kind == ProgramKind::kHead ? 200 : 4 * 50);
+  }
   EXPECT_EQ(report.degradations(), 0);
   EXPECT_EQ(report.LaunchesOf(ProgramKind::kAttention), 4 * bench.model->config.num_layers);
   EXPECT_EQ(report.LaunchesOf(ProgramKind::kHead), 4);

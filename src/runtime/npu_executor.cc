@@ -262,11 +262,6 @@ void NpuExecutor::AddOverflow(int layer, int expert, int64_t rows) {
   (overflow_ == OverflowMode::kSpill ? placement.spilled_rows : placement.dropped_rows) += rows;
 }
 
-void NpuExecutor::AddDegradedRows(int layer, int program, int64_t rows) {
-  launches_.PlacementOf({ProgramKind::kExperts, layer, program}).degraded_rows += rows;
-  launches_.mutable_report().degraded_rows += rows;
-}
-
 AttentionFunction* NpuExecutor::AttentionFor(int layer, int64_t history, int64_t tokens) {
   if (!plan_.attention.Has(layer)) return nullptr;
   const ProgramId id{ProgramKind::kAttention, layer, 0};
@@ -278,7 +273,7 @@ AttentionFunction* NpuExecutor::AttentionFor(int layer, int64_t history, int64_t
   }
   launches_.ReviveAfterPause();
   if (!launches_.InService(id)) {
-    placement.degraded_rows += tokens;
+    launches_.AddDegradedRows(id, tokens);
     return nullptr;
   }
   return LoadedFrom(attention_.at(layer), *size);
@@ -289,7 +284,7 @@ HeadFunction* NpuExecutor::HeadFor(int64_t rows) {
   const ProgramId id{ProgramKind::kHead, 0, 0};
   launches_.ReviveAfterPause();
   if (!launches_.InService(id)) {
-    launches_.PlacementOf(id).degraded_rows += rows;
+    launches_.AddDegradedRows(id, rows);
     return nullptr;
   }
   return LoadedFrom(head_, plan_.head.FunctionFor(rows));

@@ -79,7 +79,9 @@ class NpuExecutor {
   // What the dispatch of one layer and chunk did, for the report.
   void AddCounts(const DispatchCounts& counts) { launches_.mutable_report().counts += counts; }
   void AddOverflow(int layer, int expert, int64_t rows);
-  void AddDegradedRows(int layer, int program, int64_t rows);
+  void AddDegradedRows(int layer, int program, int64_t rows) {
+    launches_.AddDegradedRows({ProgramKind::kExperts, layer, program}, rows);
+  }
 
   // The attention of `tokens` rows of a layer behind `history` cached tokens: the loaded function
   // with the shortest history that holds them; null where it is CPU work, by plan or because the

@@ -37,6 +37,7 @@ class HeadLaunch {
     context_.timeline->WaitUntil(launch_.end_ms);
     Work("head output", [&] { TakeAndCheck(normed, logits); });
     if (launch_.state != Launch::State::kDone) return false;
+    launches_.Accept(launch_);
     ++context_.dense_launches;
     return true;
   }
@@ -57,7 +58,9 @@ class HeadLaunch {
     const NpuLaunches::Checks checks = launches_.NextChecks(launch_);
     std::mt19937_64 random(checks.seed);
     for (int i = 0; i < checks.rows; ++i) {
-      const auto row = static_cast<int64_t>(random() % static_cast<uint64_t>(normed.rows));
+      const int64_t row = checks.every_row
+                              ? i
+                              : static_cast<int64_t>(random() % static_cast<uint64_t>(normed.rows));
       const double error = EntryError(normed, logits, row, random);
       launches_.AddChecks(launch_, {1, error, 0});
       if (error <= kLogitErrorLimit) continue;
@@ -111,7 +114,7 @@ Status RunHeadOn(LayerContext& context, NpuExecutor* npu, ChunkRows& chunk, int6
     if (function == nullptr ||
         !HeadLaunch(context, npu->launches(), *function, chunk.chunk).Run(normed, out)) {
       if (function != nullptr) {
-        npu->launches().PlacementOf(function->loaded().id).degraded_rows += count;
+        npu->launches().AddDegradedRows(function->loaded().id, count);
       }
       MultiplyByHead(context, chunk, normed, out);
     }

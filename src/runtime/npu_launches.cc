@@ -4,11 +4,15 @@
 
 #include <fmt/format.h>
 
+#include "base/check.h"
 #include "base/log.h"
 #include "runtime/prefill_timeline.h"
 
 namespace npumoe {
 namespace {
+
+// Chosen: programs that hang by themselves are few; a device that hangs is asked no longer.
+constexpr int kDeadlinesBeforeTheDeviceIsGivenUp = 4;
 
 const char* KindOf(const Status& failure) {
   switch (failure.code()) {
@@ -31,7 +35,7 @@ NpuLaunches::NpuLaunches(Device& device, const LaunchOptions& options)
 
 NpuLaunches::~NpuLaunches() {
   Drain();
-  ReclaimAbandoned(options_.timeout_ms);
+  ReclaimAbandoned();  // they have had their time
   for (Abandoned& stuck : abandoned_) {
     LogWarning(fmt::format("{} never finished a launch; its memory is not freed",
                            Describe(stuck.function->id)));
@@ -118,8 +122,12 @@ void NpuLaunches::CollectFront(Waiting waiting, PrefillTimeline* timeline) {
   if (!report.ok()) {
     if (running) Abandon(launch);
     Fail(launch, KindOf(report.status()), report.status());
+    if (running && ++deadlines_in_a_row_ >= kDeadlinesBeforeTheDeviceIsGivenUp) {
+      RetireAll(fmt::format("the device missed {} deadlines in a row", deadlines_in_a_row_));
+    }
     return;
   }
+  deadlines_in_a_row_ = 0;
   launch.state = Launch::State::kDone;
   launch.report = *report;
   const ProgramId& id = launch.function->id;
@@ -134,21 +142,23 @@ void NpuLaunches::CollectFront(Waiting waiting, PrefillTimeline* timeline) {
   report_.npu_energy_j += report->energy_j;
 }
 
+void NpuLaunches::Accept(const Launch& launch) {
+  NPUMOE_CHECK(launch.state == Launch::State::kDone);
+  ProgramPlacement& placement = PlacementOf(launch.function->id);
+  placement.launches += 1;
+  placement.capacity_rows += launch.capacity_rows;
+  placement.filled_rows += launch.filled_rows;
+  Service& service = ServiceOf(launch.function->id);
+  service.failures_in_a_row = 0;
+  service.checked.insert(launch.function);
+}
+
 void NpuLaunches::Release(Launch& launch) {
-  if (launch.state == Launch::State::kDone && launch.purpose == Launch::Purpose::kPrefill) {
-    ProgramPlacement& placement = PlacementOf(launch.function->id);
-    placement.launches += 1;
-    placement.capacity_rows += launch.capacity_rows;
-    placement.filled_rows += launch.filled_rows;
-    Service& service = ServiceOf(launch.function->id);
-    service.failures_in_a_row = 0;
-    service.checked.insert(launch.function);
-  }
   for (DeviceBuffer* buffer : launch.inputs) buffers_.Release(buffer);
   for (DeviceBuffer* buffer : launch.outputs) buffers_.Release(buffer);
   launch.inputs.clear();
   launch.outputs.clear();
-  if (!abandoned_.empty()) ReclaimAbandoned(0);
+  if (!abandoned_.empty()) ReclaimAbandoned();
 }
 
 void NpuLaunches::Abandon(Launch& launch) {
@@ -159,9 +169,9 @@ void NpuLaunches::Abandon(Launch& launch) {
   launch.outputs.clear();
 }
 
-void NpuLaunches::ReclaimAbandoned(double timeout_ms) {
+void NpuLaunches::ReclaimAbandoned() {
   std::erase_if(abandoned_, [&](const Abandoned& abandoned) {
-    const auto report = device_.Wait(abandoned.request, timeout_ms);
+    const auto report = device_.Wait(abandoned.request, 0);
     if (!report.ok() && report.status().code() == StatusCode::kDeadlineExceeded) return false;
     for (DeviceBuffer* buffer : abandoned.buffers) buffers_.Release(buffer);
     return true;

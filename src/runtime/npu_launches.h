@@ -29,8 +29,9 @@ class PrefillTimeline;
 // Chosen: one bad answer may be the input's fault, three in a row are the program's.
 inline constexpr int kFailuresBeforeRetirement = 3;
 
-// kOff: outputs are only scanned for NaN and infinity (spot_check.h).
-enum class Verification { kOff, kOn };
+// kOff: outputs are only scanned for NaN and infinity (spot_check.h). kEveryRow: tests leave nothing
+// to chance.
+enum class Verification { kOff, kOn, kEveryRow };
 
 struct LaunchOptions {
   double timeout_ms = 60000;  // of one launch, wall time; chosen: far above any sane launch
@@ -99,11 +100,14 @@ class NpuLaunches {
   struct Checks {
     int rows = 0;
     uint64_t seed = 0;
+    bool every_row = false;  // instead of drawn ones
   };
   Checks NextChecks(const Launch& launch);
   bool IsFirst(const Launch& launch) const;  // of its function
   // Takes programs back into service whose pause is over.
   void ReviveAfterPause();
+  // A done launch whose answer is used. Before Release.
+  void Accept(const Launch& launch);
   // Hands the buffers back. The launch must be over.
   void Release(Launch& launch);
   // Waits for everything in flight (after a cancelled prefill).
@@ -112,6 +116,8 @@ class NpuLaunches {
   // Bookkeeping of what degraded.
   void Count(const ProgramId& id, const std::string& what, const std::string& reason);
   ProgramPlacement& PlacementOf(const ProgramId& id);
+  // Rows planned for the program that the CPU computed.
+  void AddDegradedRows(const ProgramId& id, int64_t rows);
   // Degradations since the last call, for the observer.
   std::vector<DegradationEvent> TakeEvents();
   // Whoever uses the programs adds what the launches do not know: counts of rows.
@@ -142,7 +148,7 @@ class NpuLaunches {
   void CollectFront(Waiting waiting, PrefillTimeline* timeline);
   void Fail(Launch& launch, const std::string& what, const Status& failure);
   void Abandon(Launch& launch);
-  void ReclaimAbandoned(double timeout_ms);
+  void ReclaimAbandoned();
   bool HasAbandoned(const ProgramId& id) const;
   void Retire(const ProgramId& id, const std::string& reason, Again again);
   void RetireAll(const std::string& reason);
@@ -156,6 +162,7 @@ class NpuLaunches {
   std::optional<TimeSource> time_source_;  // of the device; none before its first answer
   std::vector<DegradationEvent> events_;
   uint64_t launches_checked_ = 0;
+  int deadlines_in_a_row_ = 0;  // of any programs
   int64_t programs_on_pause_ = 0;
   PlacementReport report_;
 };

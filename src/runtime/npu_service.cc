@@ -87,6 +87,11 @@ bool NpuLaunches::RejectIfDistrusted(Launch& launch) {
   return true;
 }
 
+void NpuLaunches::AddDegradedRows(const ProgramId& id, int64_t rows) {
+  PlacementOf(id).degraded_rows += rows;
+  report_.degraded_rows += rows;
+}
+
 void NpuLaunches::AddChecks(const Launch& launch, const ChecksReport& checks) {
   report_.checks += checks;
   PlacementOf(launch.function->id).checks += checks;
@@ -98,6 +103,9 @@ bool NpuLaunches::IsFirst(const Launch& launch) const {
 
 NpuLaunches::Checks NpuLaunches::NextChecks(const Launch& launch) {
   if (options_.verification == Verification::kOff) return {};
+  if (options_.verification == Verification::kEveryRow) {
+    return {static_cast<int>(launch.filled_rows), ++launches_checked_, /*every_row=*/true};
+  }
   return {IsFirst(launch) ? kFirstCheckRows : 1, ++launches_checked_};
 }
 
@@ -132,10 +140,14 @@ void NpuLaunches::Count(const ProgramId& id, const std::string& what, const std:
 
 void NpuLaunches::Retire(const ProgramId& id, const std::string& reason, Again again) {
   ProgramPlacement& placement = PlacementOf(id);
+  Service& service = ServiceOf(id);
+  if (again == Again::kNever && service.retired) {  // what is on pause does not come back
+    service.retired.reset();
+    --programs_on_pause_;
+  }
   if (!placement.in_service) return;
   placement.in_service = false;
   placement.refusal = reason;
-  Service& service = ServiceOf(id);
   if (again == Again::kNever || service.had_second_chance) return;
   service.retired.emplace();
   ++programs_on_pause_;
@@ -143,7 +155,7 @@ void NpuLaunches::Retire(const ProgramId& id, const std::string& reason, Again a
 
 void NpuLaunches::ReviveAfterPause() {
   if (programs_on_pause_ == 0) return;
-  ReclaimAbandoned(0);  // nobody else does while nothing is launched
+  ReclaimAbandoned();  // nobody else does while nothing is launched
   for (auto& [id, service] : services_) {
     if (!service.retired || service.retired->ElapsedMs() < options_.retry_pause_ms) continue;
     if (HasAbandoned(id)) continue;  // still busy with an old launch
@@ -159,11 +171,7 @@ void NpuLaunches::ReviveAfterPause() {
 }
 
 void NpuLaunches::RetireAll(const std::string& reason) {
-  for (auto& [id, service] : services_) {
-    Retire(id, reason, Again::kNever);
-    service.retired.reset();  // nor does what was on pause come back
-  }
-  programs_on_pause_ = 0;
+  for (const auto& [id, service] : services_) Retire(id, reason, Again::kNever);
 }
 
 std::vector<DegradationEvent> NpuLaunches::TakeEvents() { return std::exchange(events_, {}); }

@@ -102,7 +102,7 @@ Json ToJson(const PlacementReport& report) {
     programs.push_back(ProgramToJson(program));
   }
   return {{"device", report.device},
-          {"time_source", report.counts.launches == 0 ? "none"
+          {"time_source", report.npu_time_ms == 0     ? "none"
                           : report.modelled           ? "modelled"
                                                       : "measured"},
           {"planned", report.planned()},

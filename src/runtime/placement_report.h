@@ -64,7 +64,8 @@ struct PlacementReport {
   bool modelled = false;  // whether time and energy of the launches were modelled
   std::vector<ProgramPlacement> programs;
   DispatchCounts counts;      // of all prefills so far
-  int64_t degraded_rows = 0;  // planned for the NPU, computed by the CPU (part of counts.cpu_rows)
+  // Planned for the NPU, computed by the CPU; those of experts are part of counts.cpu_rows.
+  int64_t degraded_rows = 0;
   double npu_time_ms = 0;
   double npu_energy_j = 0;
   ChecksReport checks;

@@ -39,6 +39,7 @@ struct ProgramVerdict {
   int64_t rows = 0;  // compared; 0 for attention and head that nobody has launched
   double limit = kProgramErrorLimit;
   bool passed() const { return status.ok() && error <= limit; }
+  bool was_compared() const { return !status.ok() || rows > 0; }
 };
 
 // One verdict per planned program: of experts the worst of its buckets, of attention and head that
