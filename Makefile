@@ -3,7 +3,7 @@
 
 # Which unit tests `make test` repeats with sanitizers: ROOM or ROOM:FILTER. `make test-long`
 # runs all of them. tsan is for the parts that have threads.
-ASAN_TESTS ?= base model graph npu:-ModuleLibrary* calibrate plan:PlanFile*:Lowering*:Schedule* \
+ASAN_TESTS ?= base model graph npu:-ModuleLibrary* calibrate plan:PlanFile*:Lowering*:DensePrograms*:Schedule* \
   runtime:*Faults*:NpuAttention*:Conformance*:PackageCompiler*:KvCache*
 TSAN_TESTS ?= base:ThreadPool*:ParallelRanges* npu:LaunchQueue*:EmulatorRequests*:DeviceRegistry*:RequestQueue*:CoremlDevice*:ProgramLoader* \
   runtime:PackageCompiler*

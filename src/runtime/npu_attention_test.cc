@@ -117,6 +117,38 @@ TEST_F(NpuAttention, SecondTurnsAttendToTheFirst) {
   EXPECT_LE(RelativeError(last, Cpu(LogitsWanted::kLastRow)), kFp16AttentionError);
 }
 
+TEST_F(NpuAttention, AttendsToWhatARewindLeft) {
+  const auto executor = bench_.Load();
+  const auto session = OpenSession(bench_.model, bench_.pool, {.npu = executor.get()});
+  PrefillAll(*session, ids_);
+  ASSERT_TRUE(session->Rewind(77).ok());
+  const std::vector<float> last =
+      PrefillAll(*session, std::span(ids_).subspan(77), LogitsWanted::kLastRow).logits;
+  EXPECT_LE(RelativeError(last, Cpu(LogitsWanted::kLastRow)), kFp16AttentionError);
+}
+
+// The border of phi-tiny-moe's two sets of rotary frequencies lies at 64 tokens: the second turn
+// computes the first again, with other tables.
+TEST(NpuAttentionLongRope, ComputesAContextAgainThatGrowsOverTheBorder) {
+  NpuBench bench("phi-tiny-moe", DenseOnly({0, 64, 192}));
+  const auto ids = Expected("phi-tiny-moe").Ints("long.ids");
+  NpuExecutorOptions options;
+  options.verification = Verification::kEveryRow;
+  const auto executor = bench.Load(options);
+  const auto session = OpenSession(bench.model, bench.pool, {.npu = executor.get()});
+  PrefillAll(*session, std::span(ids).first(50), LogitsWanted::kLastRow);
+  const PrefillResult second =
+      PrefillAll(*session, std::span(ids).subspan(50), LogitsWanted::kLastRow);
+  EXPECT_EQ(second.computed_again, 50);
+  const PlacementReport report = executor->report();
+  EXPECT_EQ(report.degradations(), 0);
+  for (const ProgramPlacement& program : report.programs) {
+    if (program.id.kind != ProgramKind::kAttention) continue;
+    EXPECT_EQ(program.checks.rows, 50 + 200);
+    EXPECT_LE(program.checks.largest_relative, kAttendedErrorLimit);
+  }
+}
+
 TEST_F(NpuAttention, LeavesChunksBehindTheLongestHistoryToTheCpuAndCountsThem) {
   bench_.plan.attention.history_tokens = {0, 64};
   const auto executor = bench_.Load();
