@@ -1,6 +1,7 @@
 // npumoe bench: rates of prefill and decode on the CPU, beside what the same run measures of the
 // machine: FMA peak, one large square product, read bandwidth. Ratios hold on noisy machines;
-// every repetition measures all of them in turn, and medians with their range are printed.
+// every repetition measures all of them in turn, and medians with their range are printed. With
+// --plan, whole prefills beside their prediction (bench_with_plan.h).
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -14,9 +15,11 @@
 #include "base/aligned_buffer.h"
 #include "base/checked_math.h"
 #include "base/clock.h"
+#include "cli/bench_prompt.h"
 #include "cli/bench_report.h"
 #include "cli/command.h"
 #include "cli/engine.h"
+#include "cli/bench_with_plan.h"
 #include "cli/progress.h"
 #include "cli/weight_classes.h"
 #include "kernels/gemm/gemm.h"
@@ -27,9 +30,8 @@ namespace npumoe::cli {
 namespace {
 
 struct Options {
-  std::string model;
+  EngineOptions engine;
   int synthetic_layers = 0;
-  int threads = 0;
   int64_t prompt_tokens = 512;
   int64_t generate_tokens = 16;
   int repetitions = 5;
@@ -39,8 +41,8 @@ struct Options {
 
 Result<std::shared_ptr<const Model>> OpenModel(const Options& options) {
   if (options.synthetic_layers == 0) {
-    if (options.model.empty()) return UsageError("bench needs a model folder or --synthetic N");
-    return LoadModel(options.model);
+    if (options.engine.model.empty()) return UsageError("bench needs a model folder or --synthetic N");
+    return LoadModel(options.engine.model);
   }
   SyntheticOptions synthetic;
   synthetic.config = Qwen3_30B_A3B_Config(options.synthetic_layers);
@@ -101,16 +103,6 @@ double BytesPerToken(const Model& model) {
   return bytes;
 }
 
-// Uniformly random ids, another prompt each repetition.
-std::vector<int32_t> RandomPrompt(int64_t tokens, int vocab_size, uint64_t seed) {
-  std::mt19937_64 random(seed);
-  std::vector<int32_t> ids(static_cast<size_t>(tokens));
-  for (int32_t& id : ids) {
-    id = static_cast<int32_t>(random() % static_cast<uint64_t>(vocab_size));
-  }
-  return ids;
-}
-
 Result<BenchSample> RunOnce(const Options& options, Session& session, SquareProduct& square,
                             ThreadPool& pool, uint64_t seed) {
   const Model& model = session.model();
@@ -141,12 +133,21 @@ Result<BenchSample> RunOnce(const Options& options, Session& session, SquareProd
   return sample;
 }
 
+Status BenchWithPlan(const Options& options) {
+  if (options.engine.model.empty() || options.synthetic_layers != 0) {
+    return UsageError("bench --plan needs the model folder that the plan was made for");
+  }
+  return RunPlanBench(
+      {options.engine, options.prompt_tokens, options.repetitions, options.json});
+}
+
 Status RunBench(const Options& options) {
+  if (!options.engine.plan.empty()) return BenchWithPlan(options);
   if (options.generate_tokens > options.prompt_tokens) {
     return UsageError("-n must not exceed -p: the prompt's tokens are decoded again");
   }
   NPUMOE_ASSIGN_OR_RETURN(const auto model, OpenModel(options));
-  ThreadPool pool(options.threads);
+  ThreadPool pool(options.engine.threads);
   SessionOptions session_options;
   session_options.context_tokens = options.prompt_tokens + options.generate_tokens;
   NPUMOE_ASSIGN_OR_RETURN(const auto session, Session::Create(model, pool, session_options));
@@ -170,17 +171,18 @@ Status RunBench(const Options& options) {
 
 void AddBenchCommand(CLI::App& app, CommandBody& selected) {
   CLI::App* command = app.add_subcommand(
-      "bench", "Measure prefill and decode on the CPU against this machine's limits");
+      "bench",
+      "Measure prefill and decode on the CPU against this machine's limits, or prefill with a plan "
+      "against its prediction");
   auto options = std::make_shared<Options>();
-  command->add_option("model,-m,--model", options->model, "Model folder or GGUF file");
+  command->add_option("model,-m,--model", options->engine.model, "Model folder or GGUF file");
   command
       ->add_option("--synthetic", options->synthetic_layers,
                    "Instead of a model: random BF16 weights, layer shape of Qwen3-30B-A3B, so "
                    "many layers")
       ->check(CLI::Range(1, 48));
-  command->add_option("-t,--threads", options->threads, "CPU threads (0: one per processor)")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
+  AddThreadOption(*command, options->engine);
+  AddDeviceOptions(*command, options->engine);
   command->add_option("-p,--n-prompt", options->prompt_tokens, "Prompt tokens")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
       ->capture_default_str();
@@ -194,7 +196,9 @@ void AddBenchCommand(CLI::App& app, CommandBody& selected) {
       ->check(CLI::Range(int64_t{64}, int64_t{16384}))
       ->capture_default_str();
   command->add_flag("--json", options->json, "Machine-readable output");
-  command->footer("Example:\n  npumoe bench --synthetic 4 -t 2 -p 512 -n 16");
+  command->footer(
+      "Example:\n  npumoe bench --synthetic 4 -t 2 -p 512 -n 16\n"
+      "  npumoe bench models/demo --plan demo.plan.json --device openvino:CPU -p 1024");
   command->callback([options, &selected] { selected = [options] { return RunBench(*options); }; });
 }
 

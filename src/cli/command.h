@@ -29,6 +29,7 @@ void AddVerifyCommand(CLI::App& app, CommandBody& selected);
 void AddPerplexityCommand(CLI::App& app, CommandBody& selected);
 void AddDumpCommand(CLI::App& app, CommandBody& selected);
 void AddDoctorCommand(CLI::App& app, CommandBody& selected);
+void AddProfileCommand(CLI::App& app, CommandBody& selected);
 void AddBenchCommand(CLI::App& app, CommandBody& selected);
 void AddNpuWorkerCommand(CLI::App& app, CommandBody& selected);
 void AddVersionCommand(CLI::App& app, CommandBody& selected);

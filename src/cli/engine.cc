@@ -57,8 +57,7 @@ Status CompileAndLoad(const EngineOptions& options, Engine& engine) {
 
 Status OpenPlannedDevice(const EngineOptions& options, Engine& engine) {
   NPUMOE_ASSIGN_OR_RETURN(engine.plan, ReadPlanFile(options.plan));
-  NPUMOE_ASSIGN_OR_RETURN(engine.profile,
-                          LoadChipProfile(engine.plan->profile_name, ChipFolders()));
+  NPUMOE_ASSIGN_OR_RETURN(engine.profile, LoadProfileOf(*engine.plan, options.plan));
   NPUMOE_RETURN_IF_ERROR(
       CheckPlanFits(*engine.plan, engine.model->config, engine.model->hash, *engine.profile)
           .WithContext(options.plan));
@@ -178,6 +177,12 @@ Result<Plan> ReadPlanFile(const std::string& path) {
   if (!text.ok()) return ExplainWrongFile(path, "", FileRole::kPlan, text.status());
   Result<Plan> plan = ParsePlan(*text, path);
   return plan.ok() ? plan : ExplainWrongFile(path, *text, FileRole::kPlan, plan.status());
+}
+
+Result<ChipProfile> LoadProfileOf(const Plan& plan, const std::filesystem::path& plan_path) {
+  std::vector<std::filesystem::path> folders = ChipFolders();
+  folders.push_back(plan_path.parent_path().empty() ? "." : plan_path.parent_path());
+  return LoadChipProfile(plan.profile_name, folders);
 }
 
 Result<std::unique_ptr<Engine>> OpenEngine(const EngineOptions& options) {

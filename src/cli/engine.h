@@ -88,5 +88,7 @@ std::filesystem::path DefaultCacheFolder();
 std::vector<std::filesystem::path> ChipFolders();
 
 Result<Plan> ReadPlanFile(const std::string& path);
+// The chip profile that a plan was made for: of the chip folders, or beside the plan's file.
+Result<ChipProfile> LoadProfileOf(const Plan& plan, const std::filesystem::path& plan_path);
 
 }  // namespace npumoe::cli

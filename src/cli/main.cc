@@ -100,6 +100,7 @@ int Main(int argc, char** argv) {
   AddPerplexityCommand(app, selected);
   AddDumpCommand(app, selected);
   AddDoctorCommand(app, selected);
+  AddProfileCommand(app, selected);
   AddBenchCommand(app, selected);
   AddNpuWorkerCommand(app, selected);
   AddVersionCommand(app, selected);

@@ -83,6 +83,8 @@ struct FigureOrigin {
   Provenance provenance = Provenance::kAssumed;
   double spread = 0;
   std::string source;
+  std::string literal;  // the value as a profile file writes it: 4.5, true, ["A", "B"]
+  double rows = 0;      // of a point of a rate
 };
 
 struct ChipProfile {

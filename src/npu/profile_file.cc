@@ -9,6 +9,7 @@
 #include "base/tensor_view.h"
 #include "npu/profile.h"
 #include "npu/profile_toml.h"
+#include "npu/profile_write.h"
 
 namespace npumoe {
 namespace {
@@ -77,7 +78,8 @@ class Section {
     if (node->kind != Kind::kFlag) return entry.Error("value", "is neither true nor false", node);
     const bool value = node->flag;
     Figure figure;
-    NPUMOE_RETURN_IF_ERROR(entry.ReadOrigin(value ? "true" : "false", figure));
+    const std::string text = value ? "true" : "false";
+    NPUMOE_RETURN_IF_ERROR(entry.ReadOrigin(text, text, figure));
     NPUMOE_RETURN_IF_ERROR(entry.RefuseRest());
     return value;
   }
@@ -94,7 +96,8 @@ class Section {
       values.push_back(item.text);
     }
     Figure figure;
-    NPUMOE_RETURN_IF_ERROR(entry.ReadOrigin(fmt::format("{}", fmt::join(values, " ")), figure));
+    NPUMOE_RETURN_IF_ERROR(
+        entry.ReadOrigin(fmt::format("{}", fmt::join(values, " ")), TomlTexts(values), figure));
     NPUMOE_RETURN_IF_ERROR(entry.RefuseRest());
     return values;
   }
@@ -114,7 +117,9 @@ class Section {
       values.push_back(static_cast<int64_t>(item.number));
     }
     Figure figure;
-    NPUMOE_RETURN_IF_ERROR(entry.ReadOrigin(fmt::format("{}", fmt::join(values, " ")), figure));
+    NPUMOE_RETURN_IF_ERROR(
+        entry.ReadOrigin(fmt::format("{}", fmt::join(values, " ")),
+                         fmt::format("[{}]", fmt::join(values, ", ")), figure));
     NPUMOE_RETURN_IF_ERROR(entry.RefuseRest());
     return values;
   }
@@ -138,6 +143,7 @@ class Section {
         return entry.Error("rows", "must grow from point to point", &item);
       }
       NPUMOE_ASSIGN_OR_RETURN(point.rate, entry.ReadFigure(kPositive));
+      origins_.back().rows = point.rows;
       NPUMOE_RETURN_IF_ERROR(entry.RefuseRest());
       points.push_back(std::move(point));
     }
@@ -182,12 +188,13 @@ class Section {
   Result<Figure> ReadFigure(const Bounds& bounds) {
     Figure figure;
     NPUMOE_ASSIGN_OR_RETURN(figure.value, PlainNumber("value", bounds));
-    NPUMOE_RETURN_IF_ERROR(ReadOrigin(fmt::format("{}", figure.value), figure));
+    const std::string text = fmt::format("{}", figure.value);
+    NPUMOE_RETURN_IF_ERROR(ReadOrigin(text, text, figure));
     return figure;
   }
 
   // provenance, spread (0 where the value is exact) and source.
-  Status ReadOrigin(const std::string& value, Figure& figure) {
+  Status ReadOrigin(const std::string& value, const std::string& literal, Figure& figure) {
     NPUMOE_ASSIGN_OR_RETURN(const std::string provenance, Text("provenance"));
     bool known = false;
     for (Provenance p : {Provenance::kMeasured, Provenance::kDeclared, Provenance::kAssumed}) {
@@ -205,7 +212,8 @@ class Section {
           figure.spread, PlainNumber("spread", {.min = 0, .max = kMaxSpread, .min_allowed = true}));
     }
     NPUMOE_ASSIGN_OR_RETURN(figure.source, Text("source"));
-    origins_.push_back({path_, value, figure.provenance, figure.spread, figure.source});
+    origins_.push_back(
+        {path_, value, figure.provenance, figure.spread, figure.source, literal, 0});
     return OkStatus();
   }
 

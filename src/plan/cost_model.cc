@@ -11,11 +11,6 @@ namespace {
 
 constexpr double kFp16Bytes = 2;
 constexpr double kFp32Bytes = 4;
-// Bytes that the CPU moves per element of a row. Gather for the NPU reads fp32 and writes fp16;
-// combine reads fp16 and reads and writes the fp32 residual. For CPU experts all is fp32.
-constexpr double kGatherBytes = kFp32Bytes + kFp16Bytes;
-constexpr double kCombineBytes = kFp16Bytes + 2 * kFp32Bytes;
-constexpr double kCpuExpertMoveBytes = 2 * kFp32Bytes + 3 * kFp32Bytes;
 // Two norms and two residual additions, each reading and writing a row of fp32.
 constexpr double kNormAndResidualBytes = 4 * 2 * kFp32Bytes;
 

@@ -12,6 +12,12 @@
 
 namespace npumoe {
 
+// Bytes that the CPU moves per element of a row. Gather for the NPU reads fp32 and writes fp16;
+// combine reads fp16 and reads and writes the fp32 residual. For CPU experts all is fp32.
+inline constexpr double kGatherBytes = 4 + 2;
+inline constexpr double kCombineBytes = 2 + 2 * 4;
+inline constexpr double kCpuExpertMoveBytes = 2 * 4 + 3 * 4;
+
 class CostModel {
  public:
   // `weight_bytes_cpu`: bytes per weight on the CPU (2 for BF16). `weight_format`: of programs.
