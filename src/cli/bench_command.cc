@@ -17,9 +17,9 @@
 #include "base/clock.h"
 #include "cli/bench_prompt.h"
 #include "cli/bench_report.h"
+#include "cli/bench_with_plan.h"
 #include "cli/command.h"
 #include "cli/engine.h"
-#include "cli/bench_with_plan.h"
 #include "cli/progress.h"
 #include "cli/weight_classes.h"
 #include "kernels/gemm/gemm.h"
@@ -41,7 +41,8 @@ struct Options {
 
 Result<std::shared_ptr<const Model>> OpenModel(const Options& options) {
   if (options.synthetic_layers == 0) {
-    if (options.engine.model.empty()) return UsageError("bench needs a model folder or --synthetic N");
+    if (options.engine.model.empty())
+      return UsageError("bench needs a model folder or --synthetic N");
     return LoadModel(options.engine.model);
   }
   SyntheticOptions synthetic;
@@ -137,8 +138,7 @@ Status BenchWithPlan(const Options& options) {
   if (options.engine.model.empty() || options.synthetic_layers != 0) {
     return UsageError("bench --plan needs the model folder that the plan was made for");
   }
-  return RunPlanBench(
-      {options.engine, options.prompt_tokens, options.repetitions, options.json});
+  return RunPlanBench({options.engine, options.prompt_tokens, options.repetitions, options.json});
 }
 
 Status RunBench(const Options& options) {

@@ -154,11 +154,12 @@ void PrintText(const PlanBenchOptions& options, const Engine& engine, const Plan
   };
   row("prefill", WholePrefill(bench));
   for (const auto& [name, stage] : ByStage(bench)) row("  " + name, stage);
-  fmt::print("{}\n{} launches, {} of {} expert rows on the NPU, {} spilled, {} dropped; "
-             "opened in {}\n",
-             table.ToString(), FormatCount(counts.launches), FormatCount(counts.filled_rows),
-             FormatCount(counts.assignments()), FormatCount(counts.spilled_rows),
-             FormatCount(counts.dropped_rows), FormatMs(bench.open_ms));
+  fmt::print(
+      "{}\n{} launches, {} of {} expert rows on the NPU, {} spilled, {} dropped; "
+      "opened in {}\n",
+      table.ToString(), FormatCount(counts.launches), FormatCount(counts.filled_rows),
+      FormatCount(counts.assignments()), FormatCount(counts.spilled_rows),
+      FormatCount(counts.dropped_rows), FormatMs(bench.open_ms));
 }
 
 OrderedJson ToJson(const Compared& compared) {

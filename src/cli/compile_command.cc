@@ -43,8 +43,7 @@ void PrintJson(const CompileReport& report, const std::string& cache) {
 Status RunCompile(const Options& options) {
   NPUMOE_ASSIGN_OR_RETURN(const auto model, LoadModel(options.model));
   NPUMOE_ASSIGN_OR_RETURN(const Plan plan, ReadPlanFile(options.plan));
-  NPUMOE_ASSIGN_OR_RETURN(const ChipProfile profile,
-                          LoadProfileOf(plan, options.plan));
+  NPUMOE_ASSIGN_OR_RETURN(const ChipProfile profile, LoadProfileOf(plan, options.plan));
   NPUMOE_RETURN_IF_ERROR(
       CheckPlanFits(plan, model->config, model->hash, profile).WithContext(options.plan));
   const std::filesystem::path cache =

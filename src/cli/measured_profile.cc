@@ -63,8 +63,8 @@ void SetNpu(const MeasuredNpu& npu, const ProfileOrigin& origin,
   const bool modelled = npu.times.modelled;
   const std::string how =
       modelled ? "modelled by the device itself, not measured: " : "launches timed by ";
-  const std::string source = fmt::format("{}{}; {}; {}", how, origin.command, origin.device,
-                                         Errors(npu.fit));
+  const std::string source =
+      fmt::format("{}{}; {}; {}", how, origin.command, origin.device, Errors(npu.fit));
   const Provenance provenance = modelled ? Provenance::kAssumed : Provenance::kMeasured;
   Entries set(entries, provenance, source);
   set.Set("npu.launch_ms", npu.fit.overhead_ms);
@@ -74,8 +74,10 @@ void SetNpu(const MeasuredNpu& npu, const ProfileOrigin& origin,
   if (npu.fit.io_gb_per_s) {
     set.Set("npu.io_gb_per_s", *npu.fit.io_gb_per_s);
   } else {
-    Entries(entries, Provenance::kAssumed, "inputs and outputs do not show in the times: at least "
-                                           "this much; " + source)
+    Entries(entries, Provenance::kAssumed,
+            "inputs and outputs do not show in the times: at least "
+            "this much; " +
+                source)
         .Set("npu.io_gb_per_s", UnseenBandwidth(npu.times));
   }
   if (modelled) {

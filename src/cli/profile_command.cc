@@ -29,7 +29,7 @@ struct Options {
   std::string out;
   std::string cpu_weights = "BF16";
   ExpertShape shape;
-  int64_t experts = 4;
+  int64_t experts = 8;
   int64_t max_rows = 1024;
   int repetitions = 9;
   double budget_s = 60;
@@ -61,16 +61,14 @@ Result<LaunchTimes> MeasureDevice(const Options& options, const ChipProfile& bas
   MeasuredPrograms programs;
   {
     Progress progress("loading", "programs");
-    NPUMOE_ASSIGN_OR_RETURN(programs, LoadPrograms(device, grid, folder.path(),
-                                                   [&](int64_t done, int64_t total) {
-                                                     progress.Update(done, total);
-                                                   }));
+    NPUMOE_ASSIGN_OR_RETURN(
+        programs, LoadPrograms(device, grid, folder.path(),
+                               [&](int64_t done, int64_t total) { progress.Update(done, total); }));
   }
   for (const std::string& refusal : programs.refused) LogWarning("not measured: " + refusal);
   Progress progress("launching", "rounds");
-  return MeasureLaunches(device, programs, LimitsOf(options), [&](int64_t done, int64_t total) {
-    progress.Update(done, total);
-  });
+  return MeasureLaunches(device, programs, LimitsOf(options),
+                         [&](int64_t done, int64_t total) { progress.Update(done, total); });
 }
 
 Result<std::optional<MeasuredCpu>> MeasureThisCpu(const Options& options, ThreadPool& pool) {
@@ -140,7 +138,7 @@ void AddGridOptions(CLI::App& command, Options& options) {
       ->check(CLI::Range(int64_t{64}, int64_t{16384}))
       ->capture_default_str();
   command.add_option("--experts", options.experts, "Experts of the larger programs")
-      ->check(CLI::Range(int64_t{2}, int64_t{64}))
+      ->check(CLI::Range(int64_t{4}, int64_t{64}))
       ->capture_default_str();
   command.add_option("--max-rows", options.max_rows, "Largest capacity")
       ->check(CLI::Range(int64_t{32}, int64_t{4096}))
@@ -190,7 +188,8 @@ void AddProfileCommand(CLI::App& app, CommandBody& selected) {
   command->footer(
       "Example:\n  npumoe profile --device openvino:CPU -o this-machine.toml\n"
       "  npumoe plan models/demo --calibration demo.calib.json --chip this-machine.toml");
-  command->callback([options, &selected] { selected = [options] { return RunProfile(*options); }; });
+  command->callback(
+      [options, &selected] { selected = [options] { return RunProfile(*options); }; });
 }
 
 }  // namespace npumoe::cli

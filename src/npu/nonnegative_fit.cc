@@ -14,9 +14,9 @@ namespace {
 // Of a column's length that must remain after the columns before it are taken out (chosen: times
 // are known to a percent, so a share below that is noise).
 constexpr double kLeastIndependent = 1e-2;
-constexpr int kReweightings = 8;     // chosen: weights settle after three or four
-constexpr double kHuber = 2;         // standard deviations within which an error counts fully
-constexpr double kExact = 1e-9;      // relative errors below are rounding
+constexpr int kReweightings = 8;        // chosen: weights settle after three or four
+constexpr double kHuber = 2;            // standard deviations within which an error counts fully
+constexpr double kExact = 1e-9;         // relative errors below are rounding
 constexpr double kMadToSigma = 1.4826;  // of a normal distribution
 
 using Matrix = std::vector<std::vector<double>>;

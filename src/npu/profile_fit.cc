@@ -117,9 +117,9 @@ Status SplitStreamAndRates(const std::vector<WeightTime>& times, double bytes_pe
     const bool behind_stream =
         fit.gflops.empty() && streams(times[i]) && i + 1 < times.size() && streams(times[i + 1]);
     if (behind_stream) continue;
-    fit.gflops.push_back({times[i].rows,
-                          {2 * times[i].rows * kMsPerSecond / times[i].ms / kGiga,
-                           times[i].relative}});
+    fit.gflops.push_back(
+        {times[i].rows,
+         {2 * times[i].rows * kMsPerSecond / times[i].ms / kGiga, times[i].relative}});
   }
   return OkStatus();
 }
@@ -127,8 +127,7 @@ Status SplitStreamAndRates(const std::vector<WeightTime>& times, double bytes_pe
 double FittedMs(const TimedWork& shape, const CostFit& fit, std::span<const RatePoint> rates) {
   double ms = fit.overhead_ms.value;
   if (shape.weights > 0) {
-    const double compute_s =
-        2 * shape.rows * shape.weights / (RateAt(rates, shape.rows) * kGiga);
+    const double compute_s = 2 * shape.rows * shape.weights / (RateAt(rates, shape.rows) * kGiga);
     const double stream_s = shape.weight_bytes / (fit.stream_gb_per_s.value * kGiga);
     ms += std::max(compute_s, stream_s) * kMsPerSecond;
   }
@@ -181,7 +180,8 @@ Result<CostFit> FitCosts(std::span<const TimedWork> shapes, Overhead overhead) {
   }
   if (unknowns.io && solved.values[*unknowns.io] > 0) {
     const double ms_per_byte = solved.values[*unknowns.io];
-    fit.io_gb_per_s = {kMsPerSecond / ms_per_byte / kGiga, solved.errors[*unknowns.io] / ms_per_byte};
+    fit.io_gb_per_s = {kMsPerSecond / ms_per_byte / kGiga,
+                       solved.errors[*unknowns.io] / ms_per_byte};
   }
   NPUMOE_RETURN_IF_ERROR(
       SplitStreamAndRates(WeightTimes(unknowns, solved), BytesPerWeight(shapes), fit));

@@ -13,6 +13,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -22,8 +23,8 @@ namespace npumoe {
 
 // The times of one shape.
 struct TimedWork {
-  std::string what;  // for people: "4 experts, 64 rows"
-  double rows = 0;   // of each product; 0 without weights
+  std::string what;         // for people: "4 experts, 64 rows"
+  double rows = 0;          // of each product; 0 without weights
   double weights = 0;       // numbers, of all experts together
   double weight_bytes = 0;  // of all experts together
   double io_bytes = 0;      // in and out

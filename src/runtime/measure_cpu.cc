@@ -69,8 +69,8 @@ class ExpertRing {
     work.what = fmt::format("{} experts, {} rows", ExpertsOf(rows), rows);
     work.rows = static_cast<double>(rows);
     work.weights = static_cast<double>(ExpertsOf(rows) * shape_.Weights());
-    work.weight_bytes =
-        static_cast<double>(ExpertsOf(rows)) * static_cast<double>(BytesOf(dtype_, shape_.Weights()));
+    work.weight_bytes = static_cast<double>(ExpertsOf(rows)) *
+                        static_cast<double>(BytesOf(dtype_, shape_.Weights()));
     return work;
   }
 

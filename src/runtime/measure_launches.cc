@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
+#include <random>
 
 #include "base/clock.h"
 #include "runtime/repeated_times.h"
@@ -30,7 +32,13 @@ Result<Launched> LaunchOnce(Device& device, MeasuredProgram& program, double tim
 class Rounds {
  public:
   Rounds(Device& device, const MeasuredPrograms& programs, const MeasureLimits& limits)
-      : device_(device), programs_(programs), limits_(limits), times_(programs.programs.size()) {}
+      : device_(device),
+        programs_(programs),
+        limits_(limits),
+        times_(programs.programs.size()),
+        order_(programs.programs.size()) {
+    std::iota(order_.begin(), order_.end(), size_t{0});
+  }
 
   Result<LaunchTimes> Run(const MeasureProgress& progress) {
     Stopwatch watch;
@@ -61,10 +69,10 @@ class Rounds {
   enum class Kept { kNo, kYes };
 
   Status Round(Kept kept) {
-    for (size_t i = 0; i < times_.size(); ++i) {
-      NPUMOE_ASSIGN_OR_RETURN(
-          const Launched launched,
-          LaunchOnce(device_, *programs_.programs[i], limits_.launch_timeout_ms));
+    std::ranges::shuffle(order_, random_);
+    for (const size_t i : order_) {
+      NPUMOE_ASSIGN_OR_RETURN(const Launched launched, LaunchOnce(device_, *programs_.programs[i],
+                                                                  limits_.launch_timeout_ms));
       modelled_ = launched.report.modelled;
       if (kept == Kept::kNo) {
         if (modelled_) return OkStatus();  // nothing to warm up
@@ -78,10 +86,9 @@ class Rounds {
 
   // By the program with the most work.
   Result<bool> FollowsRows() {
-    const auto largest =
-        std::ranges::max_element(programs_.programs, {}, [](const auto& program) {
-          return program->work().weights * program->work().rows;
-        });
+    const auto largest = std::ranges::max_element(programs_.programs, {}, [](const auto& program) {
+      return program->work().weights * program->work().rows;
+    });
     if ((*largest)->work().weights == 0) return false;
     RepeatedTimes all, one;
     for (int r = 0; r < (modelled_ ? 1 : kLeastRepetitions); ++r) {
@@ -98,6 +105,8 @@ class Rounds {
   const MeasuredPrograms& programs_;
   const MeasureLimits& limits_;
   std::vector<RepeatedTimes> times_;  // [programs]
+  std::vector<size_t> order_;         // of this round
+  std::mt19937 random_{1};
   RepeatedTimes sync_;
   bool modelled_ = false;
 };

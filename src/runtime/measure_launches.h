@@ -11,7 +11,7 @@
 namespace npumoe {
 
 struct MeasureLimits {
-  int repetitions = 9;     // of every shape, after a warm-up
+  int repetitions = 9;      // of every shape, after a warm-up
   double budget_ms = 60e3;  // no further round begins later, but three are made in any case
   double launch_timeout_ms = 60e3;
 };
@@ -26,8 +26,9 @@ struct LaunchTimes {
   bool cost_follows_rows = false;
 };
 
-// Every round launches each program once, in turn, so that what else the machine does meets all
-// shapes alike, and weights come from memory where all programs together exceed the caches.
+// Every round launches each program once, in another order, so that what else the machine does and
+// what ran before meet all shapes alike, and weights come from memory where all programs together
+// exceed the caches.
 Result<LaunchTimes> MeasureLaunches(Device& device, const MeasuredPrograms& programs,
                                     const MeasureLimits& limits, const MeasureProgress& progress);
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -156,14 +157,15 @@ ProgramGrid MakeProgramGrid(const ExpertShape& shape, int64_t experts, int64_t m
   for (const int64_t rows : {16, 32, 48, 64, 96, 128, 192, 256, 512, 1024}) {
     if (rows <= max_rows) grid.rows.push_back(rows);
   }
-  grid.experts = {1, experts};
+  grid.experts = {std::max<int64_t>(1, experts / 4), experts};
   grid.copied_rows = {max_rows / 2, max_rows};
   return grid;
 }
 
-Result<std::unique_ptr<MeasuredProgram>> MeasuredProgram::Load(
-    Device& device, const std::filesystem::path& package, const std::string& function,
-    TimedWork work) {
+Result<std::unique_ptr<MeasuredProgram>> MeasuredProgram::Load(Device& device,
+                                                               const std::filesystem::path& package,
+                                                               const std::string& function,
+                                                               TimedWork work) {
   std::unique_ptr<MeasuredProgram> measured(new MeasuredProgram);
   measured->work_ = std::move(work);
   NPUMOE_ASSIGN_OR_RETURN(measured->program_, device.Load(package, function));

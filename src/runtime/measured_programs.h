@@ -25,11 +25,11 @@ struct ExpertShape {
 
 struct ProgramGrid {
   ExpertShape shape;
-  std::vector<int64_t> rows;     // capacities of experts, ascending
-  std::vector<int64_t> experts;  // numbers of experts in a program
+  std::vector<int64_t> rows;         // capacities of experts, ascending
+  std::vector<int64_t> experts;      // numbers of experts in a program
   std::vector<int64_t> copied_rows;  // of programs that copy [1, hidden, 1, rows]
 };
-// Rows 16 to `max_rows` and programs of 1 and `experts` experts.
+// Rows 16 to `max_rows`, programs of `experts` experts and of a quarter as many.
 ProgramGrid MakeProgramGrid(const ExpertShape& shape, int64_t experts, int64_t max_rows);
 
 // One loaded program of the grid.
