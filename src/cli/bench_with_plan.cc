@@ -106,7 +106,7 @@ Result<PlanBench> Measure(const PlanBenchOptions& options, Engine& engine) {
 
 struct Compared {
   RepeatedTimes measured, predicted;
-  double Error() const { return predicted.MedianMs() / measured.MedianMs() - 1; }
+  double Error() const { return predicted.Median() / measured.Median() - 1; }
 };
 
 Compared WholePrefill(const PlanBench& bench) {
@@ -129,14 +129,14 @@ std::vector<std::pair<std::string, Compared>> ByStage(const PlanBench& bench) {
     for (const SimulationResult& predicted : bench.predicted) {
       stage.predicted.Add(of(SumStages(predicted.timeline)));
     }
-    const bool empty = stage.measured.MedianMs() == 0 && stage.predicted.MedianMs() == 0;
+    const bool empty = stage.measured.Median() == 0 && stage.predicted.Median() == 0;
     if (!empty) stages.emplace_back(name, stage);
   }
   return stages;
 }
 
 std::string ErrorText(const Compared& compared) {
-  return compared.measured.MedianMs() == 0 ? "-" : fmt::format("{:+.1f}%", 100 * compared.Error());
+  return compared.measured.Median() == 0 ? "-" : fmt::format("{:+.1f}%", 100 * compared.Error());
 }
 
 void PrintText(const PlanBenchOptions& options, const Engine& engine, const PlanBench& bench) {
@@ -148,9 +148,9 @@ void PrintText(const PlanBenchOptions& options, const Engine& engine, const Plan
   Table table({"", std::string("time (") + engine.PrefillTimeSource() + ")", "spread",
                "predicted (modelled)", "error"});
   const auto row = [&](const std::string& name, const Compared& compared) {
-    table.AddRow({name, FormatMs(compared.measured.MedianMs()),
+    table.AddRow({name, FormatMs(compared.measured.Median()),
                   FormatPercent(compared.measured.Spread()),
-                  FormatMs(compared.predicted.MedianMs()), ErrorText(compared)});
+                  FormatMs(compared.predicted.Median()), ErrorText(compared)});
   };
   row("prefill", WholePrefill(bench));
   for (const auto& [name, stage] : ByStage(bench)) row("  " + name, stage);
@@ -163,9 +163,9 @@ void PrintText(const PlanBenchOptions& options, const Engine& engine, const Plan
 }
 
 OrderedJson ToJson(const Compared& compared) {
-  return {{"time_ms", compared.measured.MedianMs()},
+  return {{"time_ms", compared.measured.Median()},
           {"spread", compared.measured.Spread()},
-          {"predicted_ms", compared.predicted.MedianMs()}};
+          {"predicted_ms", compared.predicted.Median()}};
 }
 
 void PrintJson(const PlanBenchOptions& options, const Engine& engine, const PlanBench& bench) {

@@ -71,6 +71,10 @@ void SetNpu(const MeasuredNpu& npu, const ProfileOrigin& origin,
   set.SetRates("npu.tflops", npu.fit, kGflopsPerTflops);
   set.Set("npu.stream_gb_per_s", npu.fit.stream_gb_per_s);
   set.SetFlag("npu.cost_follows_rows", npu.times.cost_follows_rows);
+  if (npu.overlap) {
+    set.Set("npu.slowdown_beside_cpu", npu.overlap->npu);
+    set.Set("cpu.slowdown_beside_npu", npu.overlap->cpu);
+  }
   if (npu.fit.io_gb_per_s) {
     set.Set("npu.io_gb_per_s", *npu.fit.io_gb_per_s);
   } else {
@@ -112,8 +116,8 @@ void MarkAsTakenOver(const std::string& base, std::vector<FigureOrigin>& entries
 
 }  // namespace
 
-Result<MeasuredNpu> FitNpu(LaunchTimes times) {
-  MeasuredNpu npu{std::move(times), {}};
+Result<MeasuredNpu> FitNpu(LaunchTimes times, std::optional<OverlapFactors> overlap) {
+  MeasuredNpu npu{std::move(times), {}, overlap};
   NPUMOE_ASSIGN_OR_RETURN(npu.fit, FitCosts(npu.times.shapes, Overhead::kFitted));
   return npu;
 }

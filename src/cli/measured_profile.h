@@ -11,6 +11,7 @@
 #include "npu/profile_fit.h"
 #include "runtime/measure_cpu.h"
 #include "runtime/measure_launches.h"
+#include "runtime/measure_overlap.h"
 
 namespace npumoe::cli {
 
@@ -22,6 +23,7 @@ struct CopyFit {
 struct MeasuredNpu {
   LaunchTimes times;
   CostFit fit;
+  std::optional<OverlapFactors> overlap;  // none: the device models its time
 };
 struct MeasuredCpu {
   CpuTimes times;
@@ -29,7 +31,7 @@ struct MeasuredCpu {
   CopyFit copies;
   int threads = 0;
 };
-Result<MeasuredNpu> FitNpu(LaunchTimes times);
+Result<MeasuredNpu> FitNpu(LaunchTimes times, std::optional<OverlapFactors> overlap);
 Result<MeasuredCpu> FitCpu(CpuTimes times, int threads);
 
 struct ProfileOrigin {

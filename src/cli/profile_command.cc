@@ -55,32 +55,51 @@ ProgramGrid GridOf(const Options& options, const ChipProfile& base) {
   return MakeProgramGrid(options.shape, options.experts, std::min(rows, base.limits.max_axis));
 }
 
-Result<LaunchTimes> MeasureDevice(const Options& options, const ChipProfile& base, Device& device) {
-  NPUMOE_ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::Create("npumoe-profile"));
-  const ProgramGrid grid = GridOf(options, base);
-  MeasuredPrograms programs;
-  {
-    Progress progress("loading", "programs");
-    NPUMOE_ASSIGN_OR_RETURN(
-        programs, LoadPrograms(device, grid, folder.path(),
-                               [&](int64_t done, int64_t total) { progress.Update(done, total); }));
-  }
+DType CpuWeights(const Options& options) {
+  const std::optional<DType> weights = ParseDType(options.cpu_weights);
+  NPUMOE_CHECK(weights.has_value());  // the option takes known ones only
+  return *weights;
+}
+
+Result<MeasuredPrograms> LoadGrid(const Options& options, const ChipProfile& base, Device& device,
+                                  const std::filesystem::path& folder) {
+  Progress progress("loading", "programs");
+  NPUMOE_ASSIGN_OR_RETURN(
+      MeasuredPrograms programs,
+      LoadPrograms(device, GridOf(options, base), folder,
+                   [&](int64_t done, int64_t total) { progress.Update(done, total); }));
   for (const std::string& refusal : programs.refused) LogWarning("not measured: " + refusal);
+  return programs;
+}
+
+Result<MeasuredNpu> MeasureDevice(const Options& options, const ChipProfile& base, Device& device,
+                                  ThreadPool& pool) {
+  NPUMOE_ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::Create("npumoe-profile"));
+  NPUMOE_ASSIGN_OR_RETURN(const MeasuredPrograms programs,
+                          LoadGrid(options, base, device, folder.path()));
+  const MeasureLimits limits = LimitsOf(options);
   Progress progress("launching", "rounds");
-  return MeasureLaunches(device, programs, LimitsOf(options),
-                         [&](int64_t done, int64_t total) { progress.Update(done, total); });
+  NPUMOE_ASSIGN_OR_RETURN(LaunchTimes times, MeasureLaunches(device, programs, limits,
+                                                             [&](int64_t done, int64_t total) {
+                                                               progress.Update(done, total);
+                                                             }));
+  std::optional<OverlapFactors> overlap;
+  if (!times.modelled) {
+    NPUMOE_ASSIGN_OR_RETURN(overlap, MeasureOverlap(device, programs, options.shape,
+                                                    CpuWeights(options), pool, limits));
+  }
+  return FitNpu(std::move(times), overlap);
 }
 
 Result<std::optional<MeasuredCpu>> MeasureThisCpu(const Options& options, ThreadPool& pool) {
   if (options.keep_cpu) return std::optional<MeasuredCpu>();
-  const std::optional<DType> weights = ParseDType(options.cpu_weights);
-  NPUMOE_CHECK(weights.has_value());
   Progress progress("CPU", "rounds");
   constexpr int64_t kMega = 1000 * 1000;
-  NPUMOE_ASSIGN_OR_RETURN(
-      CpuTimes times,
-      MeasureCpu(options.shape, *weights, options.memory_mb * kMega, pool, LimitsOf(options),
-                 [&](int64_t done, int64_t total) { progress.Update(done, total); }));
+  NPUMOE_ASSIGN_OR_RETURN(CpuTimes times,
+                          MeasureCpu(options.shape, CpuWeights(options), options.memory_mb * kMega,
+                                     pool, LimitsOf(options), [&](int64_t done, int64_t total) {
+                                       progress.Update(done, total);
+                                     }));
   NPUMOE_ASSIGN_OR_RETURN(MeasuredCpu cpu, FitCpu(std::move(times), pool.threads()));
   return std::optional(std::move(cpu));
 }
@@ -108,8 +127,7 @@ Status RunProfile(const Options& options) {
   NPUMOE_ASSIGN_OR_RETURN(const ChipProfile base, LoadChipProfile(options.chip, ChipFolders()));
   ThreadPool pool(options.threads);
   NPUMOE_ASSIGN_OR_RETURN(const auto device, MakeDevice(options.device, base, pool));
-  NPUMOE_ASSIGN_OR_RETURN(LaunchTimes times, MeasureDevice(options, base, *device));
-  NPUMOE_ASSIGN_OR_RETURN(const MeasuredNpu npu, FitNpu(std::move(times)));
+  NPUMOE_ASSIGN_OR_RETURN(const MeasuredNpu npu, MeasureDevice(options, base, *device, pool));
   NPUMOE_ASSIGN_OR_RETURN(const std::optional<MeasuredCpu> cpu, MeasureThisCpu(options, pool));
   NPUMOE_ASSIGN_OR_RETURN(
       const ChipProfile profile,

@@ -51,6 +51,11 @@ const char* Name(Provenance provenance) {
   return "";
 }
 
+Overlap OverlapOf(const ChipProfile& profile) {
+  return {std::max(1.0, profile.npu.slowdown_beside_cpu.value),
+          std::max(1.0, profile.cpu.slowdown_beside_npu.value)};
+}
+
 GraphLimits LimitsOf(const ChipProfile& profile) {
   GraphLimits limits = profile.limits.graph;
   limits.max_axis = profile.limits.max_axis;

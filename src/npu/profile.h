@@ -48,6 +48,9 @@ struct NpuCosts {
   Figure compute_w;  // power while bound by arithmetic
   // Whether fewer rows than the capacity cost less (false for static graphs on the ANE).
   bool cost_follows_rows = false;
+  // Factor on a launch's time while the CPU works: shared memory, or shared units of one core.
+  // A profile may leave it out: 1.
+  Figure slowdown_beside_cpu{.value = 1, .source = "not in the profile"};
 };
 
 struct CpuCosts {
@@ -57,6 +60,21 @@ struct CpuCosts {
   Figure copy_gb_per_s;           // gather and combine
   Figure active_w;
   Figure idle_w;  // whole package, nothing running
+  Figure slowdown_beside_npu{.value = 1, .source = "not in the profile"};  // the other way round
+};
+
+// How NPU and CPU slow each other down while both work.
+struct Overlap {
+  double npu = 1;  // factors on their times, at least 1
+  double cpu = 1;
+
+  // Until both are done that begin together and take `npu_ms` and `cpu_ms` alone: the longer one
+  // where neither slows the other down.
+  template <class Number>
+  Number ElapsedMs(Number npu_ms, Number cpu_ms) const {
+    const auto n = static_cast<Number>(npu), c = static_cast<Number>(cpu);
+    return cpu_ms * c >= npu_ms * n ? cpu_ms + npu_ms * (n - n / c) : npu_ms + cpu_ms * (c - c / n);
+  }
 };
 
 struct NpuLimits {
@@ -98,6 +116,8 @@ struct ChipProfile {
   std::string toml;                   // the file's text: what a worker process reads
   std::vector<FigureOrigin> origins;  // of every entry, in the order of the format
 };
+
+Overlap OverlapOf(const ChipProfile& profile);
 
 // All limits that the validator asks for.
 GraphLimits LimitsOf(const ChipProfile& profile);

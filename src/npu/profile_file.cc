@@ -26,6 +26,7 @@ struct Bounds {
   bool min_allowed = false;  // whether `min` itself is
 };
 constexpr Bounds kPositive{};
+constexpr Bounds kSlowdown{.min = 1, .max = 100, .min_allowed = true};
 constexpr Bounds kNotNegative{.min = 0, .max = kMaxCost, .min_allowed = true};
 
 // One table of the file. Remembers what was asked for, so that the rest can be refused.
@@ -117,9 +118,8 @@ class Section {
       values.push_back(static_cast<int64_t>(item.number));
     }
     Figure figure;
-    NPUMOE_RETURN_IF_ERROR(
-        entry.ReadOrigin(fmt::format("{}", fmt::join(values, " ")),
-                         fmt::format("[{}]", fmt::join(values, ", ")), figure));
+    NPUMOE_RETURN_IF_ERROR(entry.ReadOrigin(fmt::format("{}", fmt::join(values, " ")),
+                                            fmt::format("[{}]", fmt::join(values, ", ")), figure));
     NPUMOE_RETURN_IF_ERROR(entry.RefuseRest());
     return values;
   }
@@ -212,8 +212,7 @@ class Section {
           figure.spread, PlainNumber("spread", {.min = 0, .max = kMaxSpread, .min_allowed = true}));
     }
     NPUMOE_ASSIGN_OR_RETURN(figure.source, Text("source"));
-    origins_.push_back(
-        {path_, value, figure.provenance, figure.spread, figure.source, literal, 0});
+    origins_.push_back({path_, value, figure.provenance, figure.spread, figure.source, literal, 0});
     return OkStatus();
   }
 
@@ -235,6 +234,10 @@ Status ReadNpu(Section section, NpuCosts& npu) {
   NPUMOE_ASSIGN_OR_RETURN(npu.stream_w, section.Number("stream_w", above_idle));
   NPUMOE_ASSIGN_OR_RETURN(npu.compute_w, section.Number("compute_w", above_idle));
   NPUMOE_ASSIGN_OR_RETURN(npu.cost_follows_rows, section.Flag("cost_follows_rows"));
+  if (section.Has("slowdown_beside_cpu")) {
+    NPUMOE_ASSIGN_OR_RETURN(npu.slowdown_beside_cpu,
+                            section.Number("slowdown_beside_cpu", kSlowdown));
+  }
   return section.RefuseRest();
 }
 
@@ -247,6 +250,10 @@ Status ReadCpu(Section section, CpuCosts& cpu) {
   NPUMOE_ASSIGN_OR_RETURN(cpu.idle_w, section.Number("idle_w", kNotNegative));
   NPUMOE_ASSIGN_OR_RETURN(cpu.active_w,
                           section.Number("active_w", {cpu.idle_w.value, kMaxCost, true}));
+  if (section.Has("slowdown_beside_npu")) {
+    NPUMOE_ASSIGN_OR_RETURN(cpu.slowdown_beside_npu,
+                            section.Number("slowdown_beside_npu", kSlowdown));
+  }
   return section.RefuseRest();
 }
 

@@ -34,6 +34,19 @@ TEST(ProfileFile, HasTheValuesThatStandInIt) {
   EXPECT_EQ(profile->memory_bytes.value, 64.0 * 1024 * 1024 * 1024);
 }
 
+TEST(ProfileFile, MaySayHowNpuAndCpuSlowEachOtherDown) {
+  const auto without = ParseChipProfile(ValidText(), "x.toml");
+  EXPECT_EQ(OverlapOf(*without).npu, 1);
+  EXPECT_EQ(OverlapOf(*without).cpu, 1);
+  const std::string fields = " = { value = 1.5, provenance = \"measured\", source = \"s\" }\n";
+  const auto with = ParseChipProfile(
+      Replaced("[cpu]", "slowdown_beside_cpu" + fields + "[cpu]\nslowdown_beside_npu" + fields),
+      "x.toml");
+  ASSERT_TRUE(with.ok()) << with.status().message();
+  EXPECT_EQ(OverlapOf(*with).npu, 1.5);
+  EXPECT_EQ(OverlapOf(*with).cpu, 1.5);
+}
+
 TEST(ProfileFile, HashFollowsTheText) {
   EXPECT_NE(ParseChipProfile(ValidText(), "a")->hash,
             ParseChipProfile(ValidText() + "\n", "a")->hash);
@@ -89,6 +102,10 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"RowsNotAscending", "{ rows = 32, value = 4.5", "{ rows = 16, value = 4.5",
                 "must grow"},
         Mistake{"NoPoints", "gflops = [", "gflops = []\nother = [", "is no list of points"},
+        Mistake{"Speedup", "[cpu]",
+                "slowdown_beside_cpu = { value = 0.5, provenance = \"measured\", source = \"s\" "
+                "}\n[cpu]",
+                "'npu.slowdown_beside_cpu"},
         Mistake{"HalfAProgram", "max_programs = { value = 120", "max_programs = { value = 120.5",
                 "whole number"},
         Mistake{"NoPrograms", "max_programs = { value = 120", "max_programs = { value = 0",

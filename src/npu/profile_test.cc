@@ -40,6 +40,20 @@ TEST(RateAt, IsLinearBetweenPointsAndFlatOutside) {
   EXPECT_DOUBLE_EQ(RateAt(npu.tflops, 5000), 4);
 }
 
+TEST(Overlap, WithoutSlowdownTheLongerOneCounts) {
+  EXPECT_EQ(Overlap{}.ElapsedMs(3.0, 5.0), 5.0);
+  EXPECT_EQ(Overlap{}.ElapsedMs(5.0f, 3.0f), 5.0f);
+}
+
+TEST(Overlap, WhatIsLeftOfTheLongerOneRunsAtItsOwnPace) {
+  const Overlap overlap{2, 1.5};
+  // 2 ms of launches take 4, in which the CPU does 4 / 1.5 of its 10.
+  EXPECT_DOUBLE_EQ(overlap.ElapsedMs(2.0, 10.0), 4 + 10 - 4 / 1.5);
+  // 2 ms of CPU work take 3, in which the NPU does 1.5 of its 10.
+  EXPECT_DOUBLE_EQ(overlap.ElapsedMs(10.0, 2.0), 3 + 10 - 1.5);
+  EXPECT_DOUBLE_EQ(overlap.ElapsedMs(0.0, 2.0), 2);
+}
+
 TEST(ModelLaunch, OfNothingCostsLaunchAndSync) {
   const LaunchCost cost = ModelLaunch(MakeCosts(), {}, 0);
   EXPECT_DOUBLE_EQ(cost.total_ms(), 0.6);

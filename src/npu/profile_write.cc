@@ -4,8 +4,6 @@
 
 #include <algorithm>
 
-#include "base/check.h"
-
 namespace npumoe {
 namespace {
 
@@ -80,8 +78,13 @@ std::string WriteChipProfile(const std::string& comment, const std::string& desc
 void ReplaceEntries(std::vector<FigureOrigin>& entries, const std::string& key,
                     const std::vector<FigureOrigin>& by) {
   const auto is_old = [&](const FigureOrigin& entry) { return ListOf(entry.key) == key; };
-  const auto first = std::ranges::find_if(entries, is_old);
-  NPUMOE_CHECK(first != entries.end());
+  const auto in_table = [&](const FigureOrigin& entry) {
+    return TableOf(ListOf(entry.key)) == TableOf(key);
+  };
+  auto first = std::ranges::find_if(entries, is_old);
+  if (first == entries.end()) {
+    first = std::ranges::find_if(entries.rbegin(), entries.rend(), in_table).base();
+  }
   const auto at = first - entries.begin();
   std::erase_if(entries, is_old);
   entries.insert(entries.begin() + at, by.begin(), by.end());

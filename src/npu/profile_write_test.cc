@@ -45,12 +45,16 @@ TEST(ProfileWrite, ReplacesAFigureAndAWholeRate) {
   const std::vector<RatePoint> rates = {{8, rate}, {64, rate}, {512, rate}};
   ReplaceEntries(entries, "npu.launch_ms", {EntryOf("npu.launch_ms", launch)});
   ReplaceEntries(entries, "npu.tflops", EntriesOf("npu.tflops", rates));
+  const Figure slowdown{1.5, Provenance::kMeasured, 0.1, "a test"};  // the chip has none
+  ReplaceEntries(entries, "npu.slowdown_beside_cpu",
+                 {EntryOf("npu.slowdown_beside_cpu", slowdown)});
   const auto changed = ParseChipProfile(WriteChipProfile("changed", "d", entries), "x.toml");
   ASSERT_TRUE(changed.ok()) << changed.status().message();
   EXPECT_EQ(changed->npu.launch_ms.value, 1.25);
   EXPECT_EQ(changed->npu.launch_ms.spread, 0.03);
   EXPECT_EQ(changed->npu.launch_ms.provenance, Provenance::kMeasured);
   ASSERT_EQ(changed->npu.tflops.size(), 3u);
+  EXPECT_EQ(changed->npu.slowdown_beside_cpu.value, 1.5);
   EXPECT_EQ(changed->npu.tflops[2].rows, 512);
   EXPECT_EQ(changed->npu.tflops[2].rate.value, 0.5);
   EXPECT_EQ(changed->npu.stream_gb_per_s.value, profile.npu.stream_gb_per_s.value);

@@ -63,8 +63,8 @@ class BranchAndBound {
     for (size_t k = 0; k < partial.cpu.size(); ++k) {
       const double cpu = partial.cpu[k];
       const double other = weights_.cpu_base_ms + costs.dispatch_ms_per_row * partial.filled[k];
-      const double both = std::max(npu_ms, other + cpu);
-      const double serial = other + std::max(npu_ms, cpu);
+      const double both = costs.overlap.ElapsedMs(npu_ms, other + cpu);
+      const double serial = other + costs.overlap.ElapsedMs(npu_ms, cpu);
       sum += weights_.elapsed * (weights_.overlapped * both + (1 - weights_.overlapped) * serial);
       sum += weights_.cpu_busy * (other + cpu) - weights_.row_reward * partial.filled[k];
     }

@@ -16,6 +16,8 @@ constexpr FigureOf kFigures[] = {
     [](ChipProfile& p) -> Figure& { return p.npu.sync_ms; },
     [](ChipProfile& p) -> Figure& { return p.npu.stream_gb_per_s; },
     [](ChipProfile& p) -> Figure& { return p.npu.io_gb_per_s; },
+    [](ChipProfile& p) -> Figure& { return p.npu.slowdown_beside_cpu; },
+    [](ChipProfile& p) -> Figure& { return p.cpu.slowdown_beside_npu; },
     [](ChipProfile& p) -> Figure& { return p.npu.idle_w; },
     [](ChipProfile& p) -> Figure& { return p.npu.stream_w; },
     [](ChipProfile& p) -> Figure& { return p.npu.compute_w; },

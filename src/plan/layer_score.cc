@@ -15,6 +15,7 @@ RowCosts TabulateRowCosts(const CostModel& costs, int64_t chunk_tokens) {
   table.launch_ms = empty.overhead_ms;
   table.launch_j = empty.energy_j;
   table.dispatch_ms_per_row = costs.DispatchMs(1);
+  table.overlap = OverlapOf(costs.profile());
   for (int64_t level = 0; level <= DivideRoundUp(chunk_tokens, table.quantum); ++level) {
     const int64_t capacity = level * table.quantum;
     const LaunchCost one = costs.LaunchAtCapacity({GraphForm::kDenseChains, {{0, capacity}}});
@@ -128,6 +129,7 @@ LayerScore::Rows LayerScore::RowsOf(LevelChange change) const {
 LayerScore::Waits LayerScore::SumWaits(float npu_ms, const Rows& a, const Rows& b) const {
   const auto base = static_cast<float>(weights_.cpu_base_ms);
   const auto per_row = static_cast<float>(problem_->costs().dispatch_ms_per_row);
+  const Overlap& overlap = problem_->costs().overlap;
   Waits waits;
   for (size_t k = 0; k < cpu_.size(); k += kLanes) {
     for (size_t lane = 0; lane < kLanes; ++lane) {
@@ -135,8 +137,8 @@ LayerScore::Waits LayerScore::SumWaits(float npu_ms, const Rows& a, const Rows& 
       const float cpu = cpu_[i] - a.cpu_old[i] + a.cpu_added[i] - b.cpu_old[i] + b.cpu_added[i];
       const float filled =
           filled_[i] - a.filled_old[i] + a.filled_added[i] - b.filled_old[i] + b.filled_added[i];
-      waits.both[lane] += std::max(npu_ms, base + per_row * filled + cpu);
-      waits.cpu[lane] += std::max(npu_ms, cpu);
+      waits.both[lane] += overlap.ElapsedMs(npu_ms, base + per_row * filled + cpu);
+      waits.cpu[lane] += overlap.ElapsedMs(npu_ms, cpu);
     }
   }
   return waits;
@@ -151,7 +153,7 @@ double LayerScore::Evaluate(const Sums& sums, const Rows& a, const Rows& b) cons
   const double samples = problem_->samples();
   const double padding = static_cast<double>(problem_->stride()) - samples;
   const double both_sum = std::accumulate(waits.both, waits.both + kLanes, 0.0) -
-                          padding * std::max(npu_ms, weights_.cpu_base_ms);
+                          padding * costs.overlap.ElapsedMs(npu_ms, weights_.cpu_base_ms);
   const double cpu_sum = std::accumulate(waits.cpu, waits.cpu + kLanes, 0.0) - padding * npu_ms;
   const double dispatch_ms = costs.dispatch_ms_per_row * sums.mean_filled;
   const double serial_ms = weights_.cpu_base_ms + dispatch_ms + cpu_sum / samples;

@@ -23,6 +23,7 @@ struct RowCosts {
   double launch_ms = 0;  // launch + sync of one program
   double launch_j = 0;
   double dispatch_ms_per_row = 0;
+  Overlap overlap;             // of NPU and CPU
   std::vector<double> npu_ms;  // [level]: one expert of capacity level * quantum
   std::vector<double> npu_j;   // [level]
   std::vector<double> cpu_ms;  // [rows], 0 .. chunk_tokens

@@ -1,6 +1,7 @@
 #include "plan/replay.h"
 
 #include <algorithm>
+#include <deque>
 #include <optional>
 #include <string>
 
@@ -56,6 +57,7 @@ class ReplayRun {
         chunks_(chunks),
         loads_of_(loads_of),
         mode_(mode),
+        overlap_(OverlapOf(replay.costs_->profile())),
         in_flight_(chunks.size()) {}
 
   SimulationResult Run() {
@@ -63,7 +65,7 @@ class ReplayRun {
     Schedule schedule(static_cast<int>(chunks_.size()), static_cast<int>(replay_.layers_.size()),
                       kChunksInFlight);
     const auto launches_done = [&](int chunk) {
-      return in_flight_[static_cast<size_t>(chunk)].launches_end_ms <= cpu_ms_;
+      return in_flight_[static_cast<size_t>(chunk)].launches == 0;
     };
     while (const std::optional<Step> step = schedule.Next(launches_done)) {
       Do(*step);
@@ -76,11 +78,18 @@ class ReplayRun {
   }
 
  private:
-  struct InFlight {  // of one chunk in its present layer
-    double launches_end_ms = 0;
+  struct InFlight {    // of one chunk in its present layer
+    int launches = 0;  // that are not done
     double cpu_experts_ms = 0;
     int64_t filled_rows = 0;
     bool attends_on_npu = false;
+  };
+
+  struct QueuedLaunch {
+    Step step;
+    std::string what;
+    double rest_ms = 0;  // on an NPU that nothing slows down
+    double start_ms = 0;
   };
 
   Step LastStep() const {
@@ -101,7 +110,7 @@ class ReplayRun {
         Spend(chunk.cpu_experts_ms, "cpu experts", step);
         break;
       case Stage::kCombine:
-        cpu_ms_ = std::max(cpu_ms_, chunk.launches_end_ms);
+        Await(chunk);
         Spend(replay_.costs_->CombineMs(chunk.filled_rows), "combine", step);
         break;
     }
@@ -140,7 +149,7 @@ class ReplayRun {
     const int64_t tokens = span.end - span.begin;
     const Replay::LayerModel& layer = replay_.layers_[static_cast<size_t>(step.layer)];
     if (chunk.attends_on_npu) {
-      cpu_ms_ = std::max(cpu_ms_, chunk.launches_end_ms);
+      Await(chunk);
       Spend(AttentionTakeMs(*replay_.costs_, tokens), "attention output", step);
       Spend(RouterMs(*replay_.costs_, tokens), "router", step);
     }
@@ -187,41 +196,66 @@ class ReplayRun {
       Spend(replay_.costs_->HeadMs(), "head", LastStep());
       return;
     }
-    InFlight chunk;
+    InFlight& chunk = in_flight_.back();
     Launch(LastStep(), chunk, "head launch", HeadLaunchCost(*replay_.costs_, head.rows.front()));
     ++result_.dense_launches;
-    cpu_ms_ = std::max(cpu_ms_, chunk.launches_end_ms);
+    Await(chunk);
   }
 
-  void Launch(const Step& step, InFlight& chunk, const std::string& what, const LaunchCost& cost) {
-    const double start_ms = std::max(npu_free_ms_, cpu_ms_);
-    npu_free_ms_ = start_ms + cost.total_ms();
-    chunk.launches_end_ms = npu_free_ms_;
-    result_.npu_busy_ms += cost.total_ms();
+  void Launch(const Step& step, InFlight& chunk, std::string what, const LaunchCost& cost) {
+    launches_.push_back({step, std::move(what), cost.total_ms(), cpu_ms_});
+    ++chunk.launches;
     npu_energy_j_ += cost.energy_j;
-    if (mode_ == TimelineMode::kOmit) return;
-    result_.timeline.spans.push_back({Engine::kNpu, TimeSource::kModelled, step.chunk, step.layer,
-                                      what, start_ms, npu_free_ms_});
   }
 
+  // The CPU waits: nothing slows the NPU down.
+  void Await(const InFlight& chunk) {
+    while (chunk.launches > 0) FinishLaunch(launches_.front().rest_ms);
+  }
+
+  // The first launch ends `elapsed_ms` from now; the next one begins.
+  void FinishLaunch(double elapsed_ms) {
+    const QueuedLaunch done = launches_.front();
+    launches_.pop_front();
+    cpu_ms_ += elapsed_ms;
+    result_.npu_busy_ms += cpu_ms_ - done.start_ms;
+    --in_flight_[static_cast<size_t>(done.step.chunk)].launches;
+    if (!launches_.empty()) launches_.front().start_ms = cpu_ms_;
+    if (mode_ == TimelineMode::kOmit) return;
+    result_.timeline.spans.push_back({Engine::kNpu, TimeSource::kModelled, done.step.chunk,
+                                      done.step.layer, "launch " + std::to_string(done.program),
+                                      done.start_ms, cpu_ms_});
+  }
+
+  // CPU work that takes `ms` alone. While launches run, both advance at their slowed pace.
   void Spend(double ms, const char* what, const Step& step) {
     if (ms <= 0) return;
-    if (mode_ == TimelineMode::kRecord) {
-      result_.timeline.spans.push_back({Engine::kCpu, TimeSource::kModelled, step.chunk, step.layer,
-                                        what, cpu_ms_, cpu_ms_ + ms});
+    const double start_ms = cpu_ms_;
+    double rest_ms = ms;
+    while (!launches_.empty() &&
+           launches_.front().rest_ms * overlap_.npu <= rest_ms * overlap_.cpu) {
+      const double elapsed_ms = launches_.front().rest_ms * overlap_.npu;
+      rest_ms -= elapsed_ms / overlap_.cpu;
+      FinishLaunch(elapsed_ms);
     }
-    cpu_ms_ += ms;
-    result_.cpu_busy_ms += ms;
+    const double elapsed_ms = launches_.empty() ? rest_ms : rest_ms * overlap_.cpu;
+    if (!launches_.empty()) launches_.front().rest_ms -= elapsed_ms / overlap_.npu;
+    cpu_ms_ += elapsed_ms;
+    result_.cpu_busy_ms += cpu_ms_ - start_ms;
+    if (mode_ == TimelineMode::kOmit) return;
+    result_.timeline.spans.push_back(
+        {Engine::kCpu, TimeSource::kModelled, step.chunk, step.layer, what, start_ms, cpu_ms_});
   }
 
   const Replay& replay_;
   std::span<const ChunkSpan> chunks_;
   const LoadsOf& loads_of_;
   TimelineMode mode_;
-  std::vector<InFlight> in_flight_;  // [chunks]
-  std::vector<int64_t> filled_;      // [programs] of the layer at hand
+  Overlap overlap_;
+  std::vector<InFlight> in_flight_;    // [chunks]
+  std::vector<int64_t> filled_;        // [programs] of the layer at hand
+  std::deque<QueuedLaunch> launches_;  // in order of submission: the first one runs
   double cpu_ms_ = 0;
-  double npu_free_ms_ = 0;
   double npu_energy_j_ = 0;
   SimulationResult result_;
 };

@@ -109,7 +109,7 @@ void AddPartialOnNpu(const Plan& plan, const LayerPlan& layer, const CostModel& 
                                          costs.config().moe.experts_per_token) +
                     shared * tokens;
   const double dispatch_ms = costs.DispatchMs(rows);
-  sum.elapsed_ms += dispatch_ms + std::max(launches_ms, experts_ms);
+  sum.elapsed_ms += dispatch_ms + OverlapOf(costs.profile()).ElapsedMs(launches_ms, experts_ms);
   sum.cpu_busy_ms += dispatch_ms + experts_ms;
 }
 

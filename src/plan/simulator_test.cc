@@ -131,6 +131,25 @@ TEST_F(Simulator, OverlapsTheEnginesWithTwoChunksInFlight) {
   EXPECT_GE(result->time_ms, std::max(result->cpu_busy_ms, result->npu_busy_ms));
 }
 
+// Busy time of an engine alone, without the slowdown of the other one.
+double OverlapMs(const SimulationResult& result) {
+  return result.cpu_busy_ms + result.npu_busy_ms - result.time_ms;
+}
+
+TEST_F(Simulator, BothEnginesTakeLongerWhileTheySlowEachOtherDown) {
+  const SimulationResult free = *Simulate(plan_, Costs(), Trace(1024), 0);
+  inputs_.profile.npu.slowdown_beside_cpu.value = 2;
+  inputs_.profile.cpu.slowdown_beside_npu.value = 2;
+  const SimulationResult slowed = *Simulate(plan_, Costs(), Trace(1024), 0);
+  EXPECT_EQ(slowed.counts, free.counts);
+  // Two engines that halve each other do as much together as one alone: overlapping gains nothing.
+  const double work_ms = free.cpu_busy_ms + free.npu_busy_ms;
+  EXPECT_NEAR(slowed.time_ms, work_ms, 1e-6 * work_ms);
+  EXPECT_GT(slowed.npu_busy_ms, free.npu_busy_ms);
+  EXPECT_GT(slowed.cpu_busy_ms, free.cpu_busy_ms);
+  EXPECT_GT(OverlapMs(free), 0);
+}
+
 TEST_F(Simulator, PredictionOfOnePromptIsItsSimulation) {
   inputs_ = testdata::MakeInputs(testdata::Demo(), testdata::Chip("m2-max"), {1024, 0.7, 1024, 3});
   plan_ = *MakePlan(inputs_, options_);

@@ -3,23 +3,20 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 #include <new>
 #include <random>
 
 #include "base/aligned_buffer.h"
 #include "base/clock.h"
 #include "kernels/dispatch/dispatch.h"
-#include "kernels/expert/expert.h"
 #include "plan/cost_model.h"
+#include "runtime/expert_ring.h"
 #include "runtime/repeated_times.h"
 
 namespace npumoe {
 namespace {
 
 constexpr int kLeastRepetitions = 3;
-constexpr int64_t kRowsPerCall = 1024;  // chosen: milliseconds of work, at most 16 experts
-constexpr int64_t kMostExpertsPerCall = 16;
 constexpr int kChoices = 8;    // of a token, Qwen3-30B-A3B
 constexpr int kExperts = 128;  // that they choose from
 constexpr int64_t kTokens = 512;
@@ -30,72 +27,6 @@ AlignedBuffer<float> Numbers(int64_t count) {
   for (float& value : numbers.span()) value = static_cast<float>(random() % 255) / 128 - 1;
   return numbers;
 }
-
-// Experts that take turns.
-class ExpertRing {
- public:
-  ExpertRing(const ExpertShape& shape, DType dtype, int64_t memory_bytes)
-      : shape_(shape),
-        dtype_(dtype),
-        in_(Numbers(kRowsPerCall * shape.hidden)),
-        out_(static_cast<size_t>(kRowsPerCall * shape.hidden)) {
-    const auto expert_bytes = static_cast<int64_t>(BytesOf(dtype, shape.Weights()));
-    count_ = std::max<int64_t>(8, memory_bytes / expert_bytes);
-    weights_.Resize(static_cast<size_t>(count_ * expert_bytes));
-    // Any finite pattern serves: 0x3c3c is a normal number in F16 (so that blocks scaled by it are
-    // finite too), BF16 and (twice) in F32.
-    std::memset(weights_.data(), 0x3c, weights_.size());
-  }
-
-  // The next experts of the ring, `rows` each, in one call.
-  double MeasureMs(int64_t rows, ThreadPool& pool) {
-    std::vector<ExpertTask> tasks;
-    const int64_t hidden = shape_.hidden;
-    for (int64_t e = 0; e < ExpertsOf(rows); ++e) {
-      ExpertTask task;
-      task.weights = Weights(next_);
-      task.in = {in_.data() + e * rows * hidden, rows, hidden, hidden};
-      task.out = {out_.data() + e * rows * hidden, rows, hidden, hidden};
-      tasks.push_back(task);
-      next_ = (next_ + 1) % count_;
-    }
-    Stopwatch watch;
-    RunExperts(tasks, pool);
-    return watch.ElapsedMs();
-  }
-
-  TimedWork WorkOf(int64_t rows) const {
-    TimedWork work;
-    work.what = fmt::format("{} experts, {} rows", ExpertsOf(rows), rows);
-    work.rows = static_cast<double>(rows);
-    work.weights = static_cast<double>(ExpertsOf(rows) * shape_.Weights());
-    work.weight_bytes = static_cast<double>(ExpertsOf(rows)) *
-                        static_cast<double>(BytesOf(dtype_, shape_.Weights()));
-    return work;
-  }
-
- private:
-  static int64_t ExpertsOf(int64_t rows) {
-    return std::clamp<int64_t>(kRowsPerCall / rows, 1, kMostExpertsPerCall);
-  }
-
-  SwiGluWeights Weights(int64_t expert) const {
-    const int64_t elements = shape_.hidden * shape_.intermediate;
-    const auto bytes = static_cast<int64_t>(BytesOf(dtype_, elements));
-    const std::byte* first = weights_.data() + 3 * expert * bytes;
-    const Shape inner{shape_.intermediate, shape_.hidden};
-    return {{dtype_, inner, first},
-            {dtype_, inner, first + bytes},
-            {dtype_, Shape{shape_.hidden, shape_.intermediate}, first + 2 * bytes}};
-  }
-
-  ExpertShape shape_;
-  DType dtype_;
-  int64_t count_ = 0;
-  int64_t next_ = 0;
-  AlignedBuffer<std::byte> weights_;
-  AlignedBuffer<float> in_, out_;
-};
 
 // Gather and combine of a chunk whose tokens choose experts at random.
 class Copies {
@@ -181,7 +112,7 @@ class CpuRounds {
  public:
   CpuRounds(const ExpertShape& shape, DType dtype, int64_t memory_bytes, ThreadPool& pool)
       : ring_(shape, dtype, memory_bytes), copies_(shape.hidden), pool_(pool) {
-    for (int64_t rows = 1; rows <= kRowsPerCall; rows *= 2) {
+    for (int64_t rows = 1; rows <= ExpertRing::kRowsPerCall; rows *= 2) {
       rows_.push_back(rows);
       result_.experts.push_back(ring_.WorkOf(rows));
     }
@@ -205,7 +136,7 @@ class CpuRounds {
  private:
   void Round(bool kept) {
     for (size_t i = 0; i < rows_.size(); ++i) {
-      const double ms = ring_.MeasureMs(rows_[i], pool_);
+      const double ms = ring_.MeasureMs(rows_[i], ExpertRing::ExpertsOf(rows_[i]), pool_);
       if (kept) expert_times_[i].Add(ms);
     }
     for (size_t i = 0; i < copy_times_.size(); ++i) {
@@ -216,7 +147,7 @@ class CpuRounds {
 
   static void SetTimes(const std::vector<RepeatedTimes>& times, std::vector<TimedWork>& works) {
     for (size_t i = 0; i < times.size(); ++i) {
-      works[i].time_ms = times[i].MedianMs();
+      works[i].time_ms = times[i].Median();
       works[i].spread = times[i].Spread();
     }
   }

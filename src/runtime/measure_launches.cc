@@ -53,12 +53,12 @@ class Rounds {
     LaunchTimes result;
     for (size_t i = 0; i < times_.size(); ++i) {
       result.shapes.push_back(programs_.programs[i]->work());
-      result.shapes.back().time_ms = times_[i].MedianMs();
+      result.shapes.back().time_ms = times_[i].Median();
       result.shapes.back().spread = times_[i].Spread();
     }
     result.modelled = modelled_;
     if (!modelled_) {
-      result.sync_ms = std::max(0.0, sync_.MedianMs());
+      result.sync_ms = std::max(0.0, sync_.Median());
       result.sync_spread = std::clamp(sync_.Spread(), 0.0, 1.0);
     }
     NPUMOE_ASSIGN_OR_RETURN(result.cost_follows_rows, FollowsRows());
@@ -98,7 +98,7 @@ class Rounds {
         (rows == 0 ? all : one).Add(launched.report.time_ms);
       }
     }
-    return one.MedianMs() < (1 - kFewRowsSaveShare) * all.MedianMs();
+    return one.Median() < (1 - kFewRowsSaveShare) * all.Median();
   }
 
   Device& device_;

@@ -157,7 +157,7 @@ ProgramGrid MakeProgramGrid(const ExpertShape& shape, int64_t experts, int64_t m
   for (const int64_t rows : {16, 32, 48, 64, 96, 128, 192, 256, 512, 1024}) {
     if (rows <= max_rows) grid.rows.push_back(rows);
   }
-  grid.experts = {std::max<int64_t>(1, experts / 4), experts};
+  grid.experts = {experts / 2, experts};
   grid.copied_rows = {max_rows / 2, max_rows};
   return grid;
 }

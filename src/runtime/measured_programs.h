@@ -29,7 +29,7 @@ struct ProgramGrid {
   std::vector<int64_t> experts;      // numbers of experts in a program
   std::vector<int64_t> copied_rows;  // of programs that copy [1, hidden, 1, rows]
 };
-// Rows 16 to `max_rows`, programs of `experts` experts and of a quarter as many.
+// Rows 16 to `max_rows`, programs of `experts` experts and of half as many.
 ProgramGrid MakeProgramGrid(const ExpertShape& shape, int64_t experts, int64_t max_rows);
 
 // One loaded program of the grid.

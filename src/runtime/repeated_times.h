@@ -1,4 +1,4 @@
-// The times of one thing that was measured several times.
+// One quantity that was measured several times: its median and spread.
 #pragma once
 
 #include <algorithm>
@@ -10,19 +10,19 @@ namespace npumoe {
 
 class RepeatedTimes {
  public:
-  void Add(double ms) { times_ms_.push_back(ms); }
-  bool empty() const { return times_ms_.empty(); }
-  double MedianMs() const { return Quantile(0.5); }
+  void Add(double value) { values_.push_back(value); }
+  bool empty() const { return values_.empty(); }
+  double Median() const { return Quantile(0.5); }
   // Half of the width of the middle half, relative to the median.
   double Spread() const {
-    const double median = MedianMs();
+    const double median = Median();
     return median > 0 ? (Quantile(0.75) - Quantile(0.25)) / 2 / median : 0;
   }
 
  private:
   double Quantile(double share) const {
-    NPUMOE_CHECK(!times_ms_.empty());
-    std::vector<double> sorted = times_ms_;
+    NPUMOE_CHECK(!values_.empty());
+    std::vector<double> sorted = values_;
     std::ranges::sort(sorted);
     const double at = share * static_cast<double>(sorted.size() - 1);
     const auto below = static_cast<size_t>(at);
@@ -30,7 +30,7 @@ class RepeatedTimes {
     return sorted[below] + (at - static_cast<double>(below)) * (sorted[above] - sorted[below]);
   }
 
-  std::vector<double> times_ms_;
+  std::vector<double> values_;
 };
 
 }  // namespace npumoe
