@@ -4,7 +4,7 @@ them in turn, first and second start. Prints tables; every time in them is measu
 prediction modelled with the profile that was measured just before.
 
     NPUMOE_OPENVINO_THREADS=1 NPUMOE_OPENVINO_CORE=1 \\
-        .venv/bin/python tools/profile_check.py /tmp/check --device openvino:CPU --prefix 'taskset -c 0'
+        .venv/bin/python tools/profile_check.py /tmp/check --device openvino:CPU --prefix 'taskset -c 0,1'
 """
 
 import argparse
@@ -127,7 +127,7 @@ def main():
     parser.add_argument("--device", default="openvino:CPU")
     parser.add_argument("--model", type=Path, help="with random.ids in it; default: a synthetic one")
     parser.add_argument("--npumoe", default=os.environ.get("NPUMOE", str(ROOT / "build/release/npumoe")))
-    parser.add_argument("--prefix", default="", help="before every timed command: 'taskset -c 0'")
+    parser.add_argument("--prefix", default="", help="before every timed command: 'taskset -c 0,1'")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--prompt", type=int, default=1024)
     parser.add_argument("--chunks", type=int, nargs="+", default=[128, 256, 512, 1024])

@@ -50,7 +50,8 @@ class OverlapRun {
     OverlapFactors factors;
     if (npu_.empty() || cpu_beside_.empty()) return factors;
     factors.npu = {std::max(1.0, npu_.Median()), std::min(1.0, npu_.Spread())};
-    factors.cpu = {std::max(1.0, cpu_beside_.Median() / cpu_alone_.Median()),
+    // Means: where both share a core in turns, few experts take much longer and most do not.
+    factors.cpu = {std::max(1.0, cpu_beside_.Mean() / cpu_alone_.Mean()),
                    std::min(1.0, cpu_beside_.Spread() + cpu_alone_.Spread())};
     return factors;
   }

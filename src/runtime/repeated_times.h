@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <numeric>
 #include <vector>
 
 #include "base/check.h"
@@ -13,6 +14,11 @@ class RepeatedTimes {
   void Add(double value) { values_.push_back(value); }
   bool empty() const { return values_.empty(); }
   double Median() const { return Quantile(0.5); }
+  double Mean() const {
+    NPUMOE_CHECK(!values_.empty());
+    return std::accumulate(values_.begin(), values_.end(), 0.0) /
+           static_cast<double>(values_.size());
+  }
   // Half of the width of the middle half, relative to the median.
   double Spread() const {
     const double median = Median();
