@@ -11,7 +11,7 @@ ROOMS = $(foreach dir,$(wildcard src/*),$(if $(shell find $(dir) -name '*_test.c
 
 PYTEST := .venv/bin/python -m pytest -q
 
-.PHONY: help setup build environment demo test test-long test-peer check-peer test-release test-python bench compile-check fuzz format lint clean
+.PHONY: help setup build environment demo test test-long test-peer check-peer test-release test-python bench profile-check compile-check fuzz format lint clean
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # the programs that they call run in parallel themselves
 
@@ -24,6 +24,7 @@ help:
 	@echo "make test-peer  perplexity against another engine (NPUMOE_PEER=path of llama-perplexity)"
 	@echo "make bench      all benchmarks (BENCH_FILTER=regex)"
 	@echo "make compile-check  memory and write rate of \`npumoe compile\` on a large synthetic model"
+	@echo "make profile-check  a profile of openvino:CPU against whole prefills (CHECK_ARGS)"
 	@echo "make fuzz       ten minutes for each reader (FUZZ_SECONDS=600, FUZZ_TARGETS='gguf ...')"
 	@echo "make format     lay the code out;  make lint  check layout and run clang-tidy"
 	@echo "make clean      remove build/ and .venv/"
@@ -73,6 +74,10 @@ test-peer: check-peer build
 check-peer:
 	@test -x "$(NPUMOE_PEER)" || { echo "make test-peer needs NPUMOE_PEER=path of llama-perplexity;" \
 	  "CONTRIBUTING.md says how to get one" >&2; exit 2; }
+
+# FOLDER keeps model, plans and packages (20 GB); CHECK_ARGS as tools/profile_check.py --help says.
+profile-check: environment build
+	.venv/bin/python tools/profile_check.py "$(or $(FOLDER),build/profile-check)" $(CHECK_ARGS)
 
 bench: setup
 	cmake --preset release > /dev/null
