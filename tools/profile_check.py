@@ -4,7 +4,7 @@ them in turn, first and second start. Prints tables; every time in them is measu
 prediction modelled with the profile that was measured just before.
 
     NPUMOE_OPENVINO_THREADS=1 NPUMOE_OPENVINO_CORE=1 \\
-        .venv/bin/python tools/profile_check.py /tmp/check --device openvino:CPU --prefix 'taskset -c 0,1'
+        .venv/bin/python tools/profile_check.py /tmp/check --device openvino:CPU --processors 0 1
 """
 
 import argparse
@@ -20,14 +20,30 @@ ROOT = Path(__file__).resolve().parent.parent
 STRATEGIES = ("cpu", "base", "tiers", "tiers+groups", "paper", "optimal")
 
 
+def bind(process, engine_processor, device_processor):
+    """Our main thread to one processor, every other thread of the process to the other one: left
+    alone, the system lets both share one for seconds, and both take twice as long."""
+    for task in map(int, os.listdir(f"/proc/{process}/task")):
+        os.sched_setaffinity(task, {engine_processor if task == process else device_processor})
+
+
 class Npumoe:
-    def __init__(self, program, prefix):
-        self.program, self.prefix = program, shlex.split(prefix)
+    def __init__(self, program, processors):
+        self.program, self.processors = program, processors
 
     def __call__(self, *arguments, timed=False):
-        command = [*(self.prefix if timed else ()), self.program, *map(str, arguments)]
+        command = [self.program, *map(str, arguments)]
         print("+", *map(shlex.quote, command), file=sys.stderr, flush=True)
-        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for line in process.stderr:
+            # From the first progress of the measurement on, all threads are there.
+            if timed and self.processors and line.startswith(("benchmark:", "launching:", "CPU:")):
+                bind(process.pid, *self.processors)
+            print(line, end="", file=sys.stderr, flush=True)
+        output = process.stdout.read()
+        if process.wait() != 0:
+            sys.exit(f"exit code {process.returncode}")
+        return output
 
 
 def table(header, rows):
@@ -48,7 +64,7 @@ class Check:
     def __init__(self, options):
         self.options = options
         self.folder = options.folder
-        self.npumoe = Npumoe(options.npumoe, options.prefix)
+        self.npumoe = Npumoe(options.npumoe, options.processors)
         self.profile = self.folder / "measured.toml"
         self.calibration = self.folder / "calibration.json"
         self.model = options.model or self.folder / "synthetic"
@@ -106,7 +122,8 @@ class Check:
         table(["chunk", "first start", "second start"], starts)
 
     def check_strategies(self):
-        plans = {name: self.plan(name, "--strategy", name, "--overflow", "spill") for name in STRATEGIES}
+        plans = {name: self.plan(f"s-{name}", "--strategy", name, "--overflow", "spill")
+                 for name in STRATEGIES}
         times, reports = {name: [] for name in plans}, {}
         for _ in range(self.options.rounds):
             for name, plan in plans.items():
@@ -127,7 +144,8 @@ def main():
     parser.add_argument("--device", default="openvino:CPU")
     parser.add_argument("--model", type=Path, help="with random.ids in it; default: a synthetic one")
     parser.add_argument("--npumoe", default=os.environ.get("NPUMOE", str(ROOT / "build/release/npumoe")))
-    parser.add_argument("--prefix", default="", help="before every timed command: 'taskset -c 0,1'")
+    parser.add_argument("--processors", type=int, nargs=2, metavar=("ENGINE", "DEVICE"),
+                        help="bind npumoe's main thread and all other threads (with -t 1: the device's)")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--prompt", type=int, default=1024)
     parser.add_argument("--chunks", type=int, nargs="+", default=[128, 256, 512, 1024])
