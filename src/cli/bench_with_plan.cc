@@ -149,8 +149,8 @@ void PrintText(const PlanBenchOptions& options, const Engine& engine, const Plan
                "predicted (modelled)", "error"});
   const auto row = [&](const std::string& name, const Compared& compared) {
     table.AddRow({name, FormatMs(compared.measured.Median()),
-                  FormatPercent(compared.measured.Spread()),
-                  FormatMs(compared.predicted.Median()), ErrorText(compared)});
+                  FormatPercent(compared.measured.Spread()), FormatMs(compared.predicted.Median()),
+                  ErrorText(compared)});
   };
   row("prefill", WholePrefill(bench));
   for (const auto& [name, stage] : ByStage(bench)) row("  " + name, stage);
