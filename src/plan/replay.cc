@@ -223,8 +223,7 @@ class ReplayRun {
     if (!launches_.empty()) launches_.front().start_ms = cpu_ms_;
     if (mode_ == TimelineMode::kOmit) return;
     result_.timeline.spans.push_back({Engine::kNpu, TimeSource::kModelled, done.step.chunk,
-                                      done.step.layer, "launch " + std::to_string(done.program),
-                                      done.start_ms, cpu_ms_});
+                                      done.step.layer, done.what, done.start_ms, cpu_ms_});
   }
 
   // CPU work that takes `ms` alone. While launches run, both advance at their slowed pace.
