@@ -18,7 +18,8 @@ is_selective() { [[ $1 == *:* && ${1#*:} != -* ]]; }
 files_of() {
   local room=${1%%:*} pattern suite found
   tr ':' '\n' <<< "${1#*:}" | while read -r pattern; do
-    [[ $pattern == -* ]] && break
+    pattern=${pattern%%-*}  # what follows is left out
+    [ -z "$pattern" ] && break
     suite=${pattern%%.*}
     found=$(grep -rlE "TEST(_F|_P|_SUITE_P)?\(${suite//\*/[A-Za-z0-9_]*}," "src/$room" \
       --include='*_test.cc') || {
@@ -45,18 +46,35 @@ cmake --preset "$preset" -DNPUMOE_SELECTED_TESTS="${selected#;}" \
   -DNPUMOE_ALL_SIMD_TARGETS="${NPUMOE_LONG_TESTS:-0}" > /dev/null
 cmake --build --preset "$preset" --target "${targets[@]}"
 
-for selection in "$@"; do
-  room=${selection%%:*}
+# Runs the tests of ROOM[:FILTER].
+run() {
+  local selection=$1 room=${1%%:*} name filter="*" program count
   name=${room}_test
   is_selective "$selection" && name=${room}_selected_test
-  filter="*"
   [[ $selection == *:* ]] && filter=${selection#*:}
   program=$(find "build/$preset" -name "$name" -type f -perm -u+x | head -1)
   count=$("$program" --gtest_list_tests --gtest_filter="$filter" | grep -c '^  ' || true)
   if [ "$count" = 0 ]; then
     echo "sanitize: filter '$filter' selects no test of $room" >&2
-    exit 1
+    return 1
   fi
   echo "== $preset: $room ($count tests)"
   "$program" --gtest_filter="$filter" --gtest_brief=1
+}
+
+# As many rooms at once as there are processors, each one's output in one piece.
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+for selection in "$@"; do
+  while [ "$(jobs -rp | wc -l)" -ge "$(getconf _NPROCESSORS_ONLN)" ]; do wait -n || true; done
+  (
+    log=$logs/${selection%%:*}
+    run "$selection" > "$log" 2>&1 || echo "$selection" >> "$logs/failed"
+    cat "$log"
+  ) &
 done
+wait
+if [ -e "$logs/failed" ]; then
+  echo "sanitize: failed: $(paste -sd' ' "$logs/failed")" >&2
+  exit 1
+fi
