@@ -43,6 +43,16 @@ def test_a_weight_format_costs_no_more_than_its_rounding(npumoe, calibration, tm
     assert report["mean_kl"] < FORMATS[weights]
 
 
+def test_compile_says_what_rounding_costs(npumoe, calibration, tmp_path):
+    plan = tmp_path / "plan.json"
+    npumoe("plan", DEMO, "--calibration", calibration, "--min-npu-share", 0.9, "--chunk", 256,
+           "--npu-weights", "int8", "-o", plan)
+    compiled = ("compile", DEMO, "--plan", plan, "--cache")
+    assert "weights rounded to int8: the worst matrix is off by" in npumoe(*compiled, tmp_path / "a")
+    report = json.loads(npumoe(*compiled, tmp_path / "b", "--json"))
+    assert 1e-3 < report["largest_weight_error"] < 2e-2
+
+
 @pytest.mark.parametrize("strategy", ["optimal", "tiers+groups"])
 def test_buckets_lessen_the_padding_and_change_nothing_else(npumoe, calibration, tmp_path,
                                                             strategy):

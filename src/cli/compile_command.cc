@@ -36,6 +36,7 @@ void PrintJson(const CompileReport& report, const std::string& cache) {
                                             {"reused", report.reused},
                                             {"bytes_written", report.bytes_written},
                                             {"bytes", report.bytes_total},
+                                            {"largest_weight_error", report.largest_weight_error},
                                             {"programs", programs}}
                          .dump(2));
 }
@@ -59,6 +60,10 @@ Status RunCompile(const Options& options) {
     fmt::print("{} packages ({}) in {}: {} written, {} already there\n", report.programs.size(),
                FormatBytes(static_cast<double>(report.bytes_total)), cache.string(), report.written,
                report.reused);
+    if (report.largest_weight_error > 0) {
+      fmt::print("weights rounded to {}: the worst matrix is off by {} (root mean square)\n",
+                 Name(plan.weight_format), FormatPercent(report.largest_weight_error));
+    }
   }
   return OkStatus();
 }

@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include "graph/weights/matrix_encoder.h"
 #include "plan/fp16_weights.h"
 
 namespace npumoe {
@@ -38,7 +37,7 @@ bool HasBlocksOf(WeightFormat format, DType dtype) {
 }  // namespace
 
 Result<WeightMatrix> LowerMatrix(WeightFormat format, const TensorView& weights, const Shape& shape,
-                                 const std::string& what) {
+                                 const std::string& what, Encoders* encoders) {
   if (format == WeightFormat::kF16) {
     NPUMOE_ASSIGN_OR_RETURN(WeightData fp16, LowerVector(weights, shape, what));
     return WeightMatrix(std::move(fp16));
@@ -48,6 +47,7 @@ Result<WeightMatrix> LowerMatrix(WeightFormat format, const TensorView& weights,
   NPUMOE_ASSIGN_OR_RETURN(MatrixSource source, SourceOf(weights, what));
   NPUMOE_ASSIGN_OR_RETURN(const MatrixEncoder encoder,
                           MatrixEncoder::Create(format, std::move(source)));
+  if (encoders != nullptr) encoders->push_back(encoder);
   return encoder.Matrix();
 }
 

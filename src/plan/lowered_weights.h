@@ -3,10 +3,12 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "base/tensor_view.h"
 #include "graph/weight_format.h"
+#include "graph/weights/matrix_encoder.h"
 
 namespace npumoe {
 
@@ -15,8 +17,10 @@ namespace npumoe {
 Result<WeightData> LowerVector(const TensorView& weights, const Shape& shape, std::string what);
 
 // A matrix of `shape` in `format`; Q8_0 and Q4_0 keep their integers and scales in the format of
-// the same blocks.
+// the same blocks. Where it is rounded, its encoder is added to `encoders`, which knows the error
+// once the matrix has been written.
+using Encoders = std::vector<MatrixEncoder>;
 Result<WeightMatrix> LowerMatrix(WeightFormat format, const TensorView& weights, const Shape& shape,
-                                 const std::string& what);
+                                 const std::string& what, Encoders* encoders = nullptr);
 
 }  // namespace npumoe

@@ -8,7 +8,8 @@ namespace npumoe {
 namespace {
 
 Result<ExpertSlot> LowerExpert(const Plan& plan, const LayerPlan& layer,
-                               const PlannedExpert& planned, const FfnWeights& weights) {
+                               const PlannedExpert& planned, const FfnWeights& weights,
+                               Encoders* encoders) {
   const std::string what =
       "layer " + std::to_string(layer.layer) + ", expert " + std::to_string(planned.expert) + ", ";
   const int64_t intermediate = plan.IntermediateOf(planned.expert);
@@ -17,12 +18,12 @@ Result<ExpertSlot> LowerExpert(const Plan& plan, const LayerPlan& layer,
   ExpertSlot slot;
   slot.expert = planned.expert;
   slot.capacity = planned.capacity;
-  NPUMOE_ASSIGN_OR_RETURN(slot.gate,
-                          LowerMatrix(plan.weight_format, weights.gate, inward, what + "gate"));
-  NPUMOE_ASSIGN_OR_RETURN(slot.up,
-                          LowerMatrix(plan.weight_format, weights.up, inward, what + "up"));
-  NPUMOE_ASSIGN_OR_RETURN(slot.down,
-                          LowerMatrix(plan.weight_format, weights.down, outward, what + "down"));
+  NPUMOE_ASSIGN_OR_RETURN(
+      slot.gate, LowerMatrix(plan.weight_format, weights.gate, inward, what + "gate", encoders));
+  NPUMOE_ASSIGN_OR_RETURN(
+      slot.up, LowerMatrix(plan.weight_format, weights.up, inward, what + "up", encoders));
+  NPUMOE_ASSIGN_OR_RETURN(
+      slot.down, LowerMatrix(plan.weight_format, weights.down, outward, what + "down", encoders));
   if (weights.gate_bias.empty()) return slot;
   const Shape inner{intermediate};
   const Shape outer{plan.hidden_size};
@@ -38,7 +39,8 @@ Result<ExpertSlot> LowerExpert(const Plan& plan, const LayerPlan& layer,
 
 Result<std::vector<Graph>> LowerProgram(const Plan& plan, const LayerPlan& layer,
                                         const PlannedProgram& program,
-                                        const std::vector<FfnWeights>& experts) {
+                                        const std::vector<FfnWeights>& experts,
+                                        Encoders* encoders) {
   std::vector<ExpertSlot> slots;
   for (const PlannedExpert& planned : program.experts) {
     if (planned.expert < 0 || static_cast<size_t>(planned.expert) >= experts.size()) {
@@ -49,7 +51,7 @@ Result<std::vector<Graph>> LowerProgram(const Plan& plan, const LayerPlan& layer
     }
     NPUMOE_ASSIGN_OR_RETURN(
         ExpertSlot slot,
-        LowerExpert(plan, layer, planned, experts[static_cast<size_t>(planned.expert)]));
+        LowerExpert(plan, layer, planned, experts[static_cast<size_t>(planned.expert)], encoders));
     slots.push_back(std::move(slot));
   }
   // One size for all: plans give the shared expert, which has another, a program of its own.

@@ -8,6 +8,7 @@
 #include "graph/graph.h"
 #include "model/config.h"
 #include "model/weights.h"
+#include "plan/lowered_weights.h"
 #include "plan/plan.h"
 
 namespace npumoe {
@@ -15,9 +16,10 @@ namespace npumoe {
 // The graphs of a program's package, "main" first: the largest function, then the smaller buckets,
 // history lengths or row counts ascending (FunctionIndex). They share their weights, which are made
 // when the writer asks for them (WeightData::produce); one beyond the range of fp16 makes that fail
-// with its name.
+// with its name. `encoders`: of the matrices that are rounded (lowered_weights.h).
 Result<std::vector<Graph>> LowerPlanned(const Plan& plan, const ModelConfig& config,
-                                        const ModelWeights& weights, const ProgramId& id);
+                                        const ModelWeights& weights, const ProgramId& id,
+                                        Encoders* encoders = nullptr);
 
 // Where function `size` of a program with `sizes` of them, counted from the smallest, stands among
 // the graphs above.
@@ -27,7 +29,8 @@ inline size_t FunctionIndex(size_t size, size_t sizes) { return size + 1 == size
 // the format of the same blocks. Experts have biases where the model's do.
 Result<std::vector<Graph>> LowerProgram(const Plan& plan, const LayerPlan& layer,
                                         const PlannedProgram& program,
-                                        const std::vector<FfnWeights>& experts);
+                                        const std::vector<FfnWeights>& experts,
+                                        Encoders* encoders = nullptr);
 
 // Attention and head keep fp16: they are a small part of the weights, and their rounding reaches
 // every token.

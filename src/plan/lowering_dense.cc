@@ -140,12 +140,13 @@ Result<std::vector<Graph>> LowerHead(const Plan& plan, const ModelConfig& config
 }
 
 Result<std::vector<Graph>> LowerPlanned(const Plan& plan, const ModelConfig& config,
-                                        const ModelWeights& weights, const ProgramId& id) {
+                                        const ModelWeights& weights, const ProgramId& id,
+                                        Encoders* encoders) {
   const auto layer = static_cast<size_t>(id.layer);
   switch (id.kind) {
     case ProgramKind::kExperts:
       return LowerProgram(plan, {id.layer, {}}, ExpertProgramOf(plan, id),
-                          weights.layers[layer].experts);
+                          weights.layers[layer].experts, encoders);
     case ProgramKind::kAttention:
       return LowerAttention(plan, config, weights.layers[layer].attention, id.layer);
     case ProgramKind::kHead:

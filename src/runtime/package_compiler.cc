@@ -106,8 +106,9 @@ class PlanCompile {
 
   // Writes the package into the staging folder.
   Result<int64_t> Write(const ProgramId& id, const std::string& key) {
+    Encoders encoders;
     NPUMOE_ASSIGN_OR_RETURN(const std::vector<Graph> functions,
-                            LowerPlanned(plan_, model_.config, model_.weights, id));
+                            LowerPlanned(plan_, model_.config, model_.weights, id, &encoders));
     if (id.kind == ProgramKind::kExperts) {
       NPUMOE_RETURN_IF_ERROR(CheckForm(ExpertProgramOf(plan_, id).form, profile_));
     }
@@ -117,7 +118,16 @@ class PlanCompile {
     }
     NPUMOE_RETURN_IF_ERROR(
         WriteMlpackage(staging_.path() / FileName(key), functions, MetadataOf(id, key)));
+    AddErrors(encoders);
     return CheckPackage(staging_.path() / FileName(key), key);
+  }
+
+  void AddErrors(const Encoders& encoders) {
+    const std::lock_guard lock(mutex_);
+    for (const MatrixEncoder& encoder : encoders) {
+      report_.largest_weight_error =
+          std::max(report_.largest_weight_error, encoder.RelativeError().value_or(0));
+    }
   }
 
   PackageMetadata MetadataOf(const ProgramId& id, const std::string& key) const {

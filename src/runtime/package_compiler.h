@@ -34,6 +34,9 @@ struct CompileReport {
   int64_t reused = 0;
   int64_t bytes_written = 0;  // of weight files
   int64_t bytes_total = 0;    // of all packages of the plan
+  // What rounding to the plan's weight format costs: |stored - model's| / |model's| (root of the
+  // sums of squares) of the worst matrix that was written; 0 where nothing is rounded.
+  double largest_weight_error = 0;
 };
 
 struct CompileProgress {

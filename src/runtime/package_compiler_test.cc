@@ -84,6 +84,20 @@ TEST_F(PackageCompiler, LeavesNothingButPackagesBehind) {
   EXPECT_EQ(Names(), wanted);
 }
 
+TEST_F(PackageCompiler, ReportsWhatRoundingTheWeightsCosts) {
+  EXPECT_EQ(Compile()->largest_weight_error, 0);  // fp16
+  bench_.plan.weight_format = WeightFormat::kInt8;
+  const double int8 = Compile()->largest_weight_error;
+  bench_.plan.weight_format = WeightFormat::kLut4;
+  const double lut4 = Compile()->largest_weight_error;
+  // A step of 1/127 of a row's largest value, of which normal weights are a third to a quarter:
+  // 1/127 / sqrt(12) * 4. Sixteen values are nowhere as near as 255.
+  EXPECT_GT(int8, 1e-3);
+  EXPECT_LT(int8, 1e-2);
+  EXPECT_GT(lut4, 2 * int8);
+  EXPECT_EQ(Compile()->largest_weight_error, 0) << "nothing was written";
+}
+
 TEST_F(PackageCompiler, ReusesWhatIsThere) {
   ASSERT_TRUE(Compile().ok());
   const auto again = Compile();
