@@ -26,6 +26,7 @@ MOMENTS = {"load": "load=2", "first": "launch=first", "middle": f"launch=middle/
            "last": f"launch=last/{LAUNCHES}"}
 PLACES = {"process": 0, "workers": 2}
 HANG_MS = 2000
+NO_RETRY = "1e12"  # the pause of a program that failed; the last test has none
 LIMIT_S = 60  # of one run, on a machine that does other things, too
 
 # What becomes of a fault: the name of a degradation, or one of these.
@@ -68,8 +69,8 @@ def question(npumoe, options):
     def run(*more):
         return subprocess.run(
             [npumoe.program, "run", str(DEMO), "-f", str(DEMO / "needle_question.txt"), "-n", "8",
-             "--temp", "0", *options, *map(str, more)], encoding="utf-8", capture_output=True,
-            timeout=LIMIT_S, check=False)
+             "--temp", "0", "--npu-retry-pause-ms", NO_RETRY, *options, *map(str, more)],
+            encoding="utf-8", capture_output=True, timeout=LIMIT_S, check=False)
 
     return run
 
@@ -150,6 +151,27 @@ def test_a_tenth_of_wrong_rows_is_caught_alike_in_both_places(question):
     assert 0 < sum(caught["process"]) < len(caught["process"])
 
 
+@pytest.mark.parametrize("script, what, place", [
+    ("refuse-too-many @ load=2", "load", "process"),
+    ("refuse-too-many @ load=2", "load", "workers"),
+    ("wrong @ launch=first", "first check", "process"),
+    ("lost @ launch=first", "launch", "process"),
+    ("nan @ launch=first", "numeric", "process"),
+])
+def test_what_failed_is_tried_again_after_a_pause(question, undisturbed, script, what, place):
+    done = question("--json", "--chunks-in-flight", 1, "--npu-workers", PLACES[place],
+                    "--npu-retry-pause-ms", 0, "--npu-faults", script)
+    report = json.loads(done.stdout)
+    assert report["text"] == undisturbed["text"]
+    programs = report["placement"]["programs"]
+    assert all(p["in_service"] for p in programs)
+    assert {d["what"] for d in degradations(report)} == {what}
+    failed = [p for p in programs if p["degradations"]]
+    assert sum(p["launches"] for p in failed) > 0
+    if what != "numeric":  # once is no reason to leave service
+        assert all(p["came_back"] for p in failed)
+
+
 def test_a_program_that_is_wrong_from_the_start_is_not_used(question, undisturbed):
     report = json.loads(question("--json", "--npu-faults", "wrong @ load=2").stdout)
     assert report["text"] == undisturbed["text"]
@@ -168,15 +190,17 @@ def test_without_verification_wrong_numbers_pass_and_the_report_says_that_nobody
     assert report["placement"]["checks"]["rows"] == 0
 
 
-@pytest.mark.parametrize("script, workers, line", [
-    ("cpu-placement @ load=2", 0, "placed   elsewhere, layer 1, program 0: 0 of "),
-    ("slow-compile(modelled-s=600) @ load=2", 0, "loaded   slowly, layer 1, program 0: "),
-    ("refuse-too-many @ load=2", 0, "degraded load of layer 1, program 0: "),
-    ("crash @ launch=3", 1, "workers  1 restart, "),
+@pytest.mark.parametrize("script, more, line", [
+    ("cpu-placement @ load=2", (), "placed   elsewhere, layer 1, program 0: 0 of "),
+    ("slow-compile(modelled-s=600) @ load=2", (), "loaded   slowly, layer 1, program 0: "),
+    ("refuse-too-many @ load=2", (), "degraded load of layer 1, program 0: "),
+    ("refuse-too-many @ load=2", ("--npu-retry-pause-ms", 0),
+     "returned layer 1, program 0 after a pause, in service since"),
+    ("crash @ launch=3", ("--npu-workers", 1), "workers  1 restart, "),
 ])
-def test_people_are_told_too(npumoe, question, options, script, workers, line):
+def test_people_are_told_too(npumoe, question, options, script, more, line):
     """By `run` and by `verify`."""
-    faults = ("--npu-workers", workers, "--npu-faults", script)
+    faults = ("--npu-faults", script, *more)
     done = question("--perf", *faults)
     assert any(said.startswith(line) for said in done.stderr.splitlines()), done.stderr
     done = subprocess.run(

@@ -48,6 +48,7 @@ Status CompileAndLoad(const EngineOptions& options, Engine& engine) {
   executor.allow_lossy = options.allow_lossy ? AllowLossy::kYes : AllowLossy::kNo;
   executor.chunks_in_flight = options.chunks_in_flight;
   executor.timeout_ms = LaunchTimeoutMs(options, *engine.profile);
+  executor.retry_pause_ms = options.npu_retry_pause_ms;
   if (options.no_npu_verification) executor.verification = Verification::kOff;
   NPUMOE_ASSIGN_OR_RETURN(
       engine.npu, NpuExecutor::Create(*engine.plan, *engine.profile, engine.model, *engine.device,
@@ -140,6 +141,11 @@ void AddDeviceOptions(CLI::App& command, EngineOptions& options) {
       .add_option("--load-timeout-ms", options.load_timeout_ms,
                   "Longest wait for the device to load (and compile) one program")
       ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command
+      .add_option("--npu-retry-pause-ms", options.npu_retry_pause_ms,
+                  "After this pause a program that failed is tried once more")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   command
       .add_option("--npu-workers", options.npu_workers,
@@ -237,7 +243,8 @@ std::string DegradationsText(const PlacementReport& report) {
     const Degradation& first = program.degradations.front();
     return fmt::format(
         "{} degradation{}, {} rows computed on the CPU instead; the first: {} of {}: {}", count,
-        count == 1 ? "" : "s", report.degraded_rows, first.what, Describe(program.id), first.reason);
+        count == 1 ? "" : "s", report.degraded_rows, first.what, Describe(program.id),
+        first.reason);
   }
   return "";
 }

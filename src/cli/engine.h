@@ -40,6 +40,7 @@ struct EngineOptions {
   int chunks_in_flight = 2;
   double launch_timeout_ms = 10000;
   double load_timeout_ms = 600000;  // a device's compiler may take minutes
+  double npu_retry_pause_ms = LaunchOptions().retry_pause_ms;
   int npu_workers = -1;  // processes that hold the programs; -1: as the chip profile says
 };
 

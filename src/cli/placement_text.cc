@@ -30,9 +30,8 @@ std::string DenseText(const PlacementReport& placement) {
         FormatCount(placement.LaunchesOf(ProgramKind::kAttention)), FormatCount(beyond));
   }
   if (heads > 0) {
-    text += fmt::format(
-        "         vocabulary head: {}\n",
-        Counted(placement.LaunchesOf(ProgramKind::kHead), "launch", "launches"));
+    text += fmt::format("         vocabulary head: {}\n",
+                        Counted(placement.LaunchesOf(ProgramKind::kHead), "launch", "launches"));
   }
   return text;
 }
@@ -64,6 +63,10 @@ std::string PlacementText(const PlacementReport& report) {
       text += d.what == kPlacedElsewhere
                   ? fmt::format("placed   elsewhere, {}{}: {}\n", where, times, d.reason)
                   : fmt::format("degraded {} of {}{}: {}\n", d.what, where, times, d.reason);
+    }
+    if (program.came_back) {
+      text += fmt::format("returned {} after a pause, {}\n", where,
+                          program.in_service ? "in service since" : "and failed again");
     }
   }
   return text + HealthText(report.health);

@@ -8,9 +8,9 @@
 #include <optional>
 #include <string>
 
-#include "base/temporary_folder.h"
 #include "base/log.h"
 #include "base/mapped_file.h"
+#include "base/temporary_folder.h"
 #include "cli/command.h"
 #include "cli/devices.h"
 #include "cli/engine.h"

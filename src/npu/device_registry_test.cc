@@ -32,8 +32,8 @@ TEST(DeviceRegistry, ListsTheKnownNamesForAnUnknownOne) {
   const Status status = MakeDevice("tpu", LoadM1(), pool).status();
   EXPECT_EQ(status.code(), StatusCode::kUsage);
   // Targets of devices that have several may follow.
-  EXPECT_TRUE(status.message().starts_with(
-      "device 'tpu' is not known; known: emulator, coreml, openvino"))
+  EXPECT_TRUE(
+      status.message().starts_with("device 'tpu' is not known; known: emulator, coreml, openvino"))
       << status.message();
 }
 

@@ -19,8 +19,8 @@ std::string TomlTexts(const std::vector<std::string>& texts);  // ["a", "b"]
 std::string WriteChipProfile(const std::string& comment, const std::string& description,
                              std::span<const FigureOrigin> entries);
 
-// The entries of one key, "npu.launch_ms" or "npu.tflops" (all its points), replaced by others; what
-// is new stands last in its table.
+// The entries of one key, "npu.launch_ms" or "npu.tflops" (all its points), replaced by others;
+// what is new stands last in its table.
 void ReplaceEntries(std::vector<FigureOrigin>& entries, const std::string& key,
                     const std::vector<FigureOrigin>& by);
 // An entry of a number.

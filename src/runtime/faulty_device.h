@@ -33,10 +33,18 @@ class FaultyDevice final : public Device {
   std::function<Fault(int call)> on_wait = [](int) { return Fault::kNone; };
   Status failure{StatusCode::kUnsupported, "refused by the test"};
   int submits = 0;
+  bool is_gone = false;  // Reopen fails
+  int reopened = 0;      // calls of Reopen
+  int loads() const { return loads_; }
 
   DeviceInfo info() const override { return inner_.info(); }
   Status Supports(const std::filesystem::path& package, const std::string& function) override {
     return inner_.Supports(package, function);
+  }
+
+  Status Reopen() override {
+    ++reopened;
+    return is_gone ? failure : inner_.Reopen();
   }
 
   Result<std::unique_ptr<Program>> Load(const std::filesystem::path& package,

@@ -60,10 +60,11 @@ Status CheckFinite(LayerContext& context, ConstMatrix values, const FinitePlace&
   const bool with_head = place.what == FiniteValues::kLogits;
   const auto weight =
       FindBrokenWeight(context.model.weights, {place.layer + 1, with_head}, context.pool);
-  return Status(StatusCode::kNumeric,
-                fmt::format("{}: {} are not finite numbers (first seen at token {} of the context): {}",
-                            context.model.path.string(), NameOf(place), place.position + row,
-                            Advice(weight)));
+  return Status(
+      StatusCode::kNumeric,
+      fmt::format("{}: {} are not finite numbers (first seen at token {} of the context): {}",
+                  context.model.path.string(), NameOf(place), place.position + row,
+                  Advice(weight)));
 }
 
 }  // namespace npumoe

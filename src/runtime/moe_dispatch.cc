@@ -141,7 +141,7 @@ void CheckOutput(LayerContext& context, NpuExecutor& npu, ConstMatrix ffn_input,
   if (checks.rows == 0) return;
   const SpotCheckInputs inputs{context, npu.plan(), ffn_input,
                                context.config.moe.choices_per_token()};
-  const Draw draw{checks.rows, checks.seed};
+  const Draw draw{checks.rows, checks.seed, checks.every_row};
   const RowsChecked error = SpotCheck(inputs, launch, draw);
   launches.AddChecks(launch.launch, {checks.rows, error.relative, error.root_mean_square});
   if (!IsRight(inputs, launch, draw, error)) {
@@ -206,7 +206,7 @@ void StartExperts(LayerContext& context, NpuExecutor* npu, int layer, ChunkRows&
   moe.cpu_shares.clear();
   moe.norms.clear();
   moe.outputs.assign(moe.ids.size(), OutputRow{});
-  if (npu != nullptr) npu->launches().ReviveAfterPause();
+  if (npu != nullptr) npu->BringBackAfterPause();
   SplitByCapacity(context, npu, layer, rows, moe);
   if (npu == nullptr) return;
   BuildLaunches(*npu, layer, rows.chunk, moe);

@@ -73,10 +73,12 @@ Function* LoadedFrom(const std::vector<std::unique_ptr<Function>>& functions, si
 
 NpuExecutor::NpuExecutor(const Plan& plan, const ChipProfile& profile,
                          std::shared_ptr<const Model> model, Device& device,
+                         std::span<const CompiledProgram> compiled,
                          const NpuExecutorOptions& options)
     : plan_(plan),
       model_(std::move(model)),
       device_(device),
+      compiled_(compiled.begin(), compiled.end()),
       options_(options),
       overflow_(options.overflow.value_or(plan.overflow)),
       costs_(model_->config, profile, BytesPerWeight(*model_), plan.weight_format),
@@ -88,11 +90,11 @@ Result<std::unique_ptr<NpuExecutor>> NpuExecutor::Create(
   NPUMOE_RETURN_IF_ERROR(CheckPlanFits(plan, model->config, model->hash, profile));
   NPUMOE_RETURN_IF_ERROR(CheckOptions(options, options.overflow.value_or(plan.overflow)));
   std::unique_ptr<NpuExecutor> executor(
-      new NpuExecutor(plan, profile, std::move(model), device, options));
+      new NpuExecutor(plan, profile, std::move(model), device, compiled, options));
   executor->MakeRoom();
   const std::vector<ProgramId> ids = ProgramsOf(executor->plan_);
-  for (const ProgramId& id : ids) executor->LoadLargest(id, compiled);
-  for (const ProgramId& id : ids) executor->LoadSmaller(id, compiled);
+  for (const ProgramId& id : ids) executor->AddProgram(id);
+  for (const ProgramId& id : ids) executor->LoadSmaller(id);
   executor->PreallocateBuffers();
   return executor;
 }
@@ -129,25 +131,26 @@ size_t NpuExecutor::FunctionsOf(const ProgramId& id) {
   return 0;
 }
 
-void NpuExecutor::LoadLargest(const ProgramId& id, std::span<const CompiledProgram> compiled) {
-  ProgramPlacement placement = PlacementOf(plan_, id);
-  const auto lowered = FindAndLower(id, compiled);
-  const auto loaded = lowered.ok() ? LoadFunction(id, FunctionsOf(id) - 1, *lowered)
-                                   : Result<LoadedFunction*>(lowered.status());
-  if (loaded.ok()) {
-    placement.loaded = placement.in_service = true;
-    placement.weight_bytes = (*loaded)->program->weight_bytes();
-  } else {
-    placement.refusal = loaded.status().message();
-  }
-  launches_.AddProgram(id, std::move(placement));
-  if (loaded.ok()) launches_.CountPlacement(**loaded);
+void NpuExecutor::AddProgram(const ProgramId& id) {
+  const auto loaded = LoadLargest(id);
+  launches_.AddProgram(id, PlacementOf(plan_, id), loaded.status());
+  if (loaded.ok()) CountLoaded(**loaded);
 }
 
-void NpuExecutor::LoadSmaller(const ProgramId& id, std::span<const CompiledProgram> compiled) {
+Result<LoadedFunction*> NpuExecutor::LoadLargest(const ProgramId& id) {
+  NPUMOE_ASSIGN_OR_RETURN(const Lowered lowered, FindAndLower(id));
+  return LoadFunction(id, FunctionsOf(id) - 1, lowered);
+}
+
+void NpuExecutor::CountLoaded(const LoadedFunction& largest) {
+  launches_.PlacementOf(largest.id).weight_bytes = largest.program->weight_bytes();
+  launches_.CountPlacement(largest);
+}
+
+void NpuExecutor::LoadSmaller(const ProgramId& id) {
   const size_t functions = FunctionsOf(id);
   if (functions == 1 || !launches_.InService(id)) return;
-  const auto lowered = FindAndLower(id, compiled);
+  const auto lowered = FindAndLower(id);
   NPUMOE_CHECK(lowered.ok());  // as it was for the largest function
   for (size_t size = 0; size + 1 < functions; ++size) {
     const auto loaded = LoadFunction(id, size, *lowered);
@@ -159,9 +162,44 @@ void NpuExecutor::LoadSmaller(const ProgramId& id, std::span<const CompiledProgr
   }
 }
 
-Result<NpuExecutor::Lowered> NpuExecutor::FindAndLower(
-    const ProgramId& id, std::span<const CompiledProgram> compiled) const {
-  const CompiledProgram* found = FindProgram(compiled, id);
+void NpuExecutor::BringBackAfterPause() {
+  launches_.ReviveAfterPause();
+  if (const std::optional<ProgramId> id = launches_.TakeProgramToLoad()) LoadAgain(*id);
+}
+
+void NpuExecutor::LoadAgain(const ProgramId& id) {
+  if (launches_.IsDeviceLost()) {
+    launches_.Drain();  // what is in flight fails with the lost device, not with the new one
+    const Status reopened = device_.Reopen();
+    launches_.DeviceReopened(reopened);
+    if (!reopened.ok()) return;
+  }
+  SetAside(id);
+  const auto loaded = LoadLargest(id);
+  launches_.LoadedAgain(id, loaded.status());
+  if (!loaded.ok()) return;
+  CountLoaded(**loaded);
+  LoadSmaller(id);
+}
+
+void NpuExecutor::SetAside(const ProgramId& id) {
+  const auto set_aside = [&](auto& functions) {
+    for (auto& function : functions) {
+      if (function != nullptr) set_aside_.emplace_back(std::move(function));
+    }
+  };
+  switch (id.kind) {
+    case ProgramKind::kExperts:
+      return set_aside(experts_.at(id.layer).programs[static_cast<size_t>(id.index)].buckets);
+    case ProgramKind::kAttention:
+      return set_aside(attention_.at(id.layer));
+    case ProgramKind::kHead:
+      return set_aside(head_);
+  }
+}
+
+Result<NpuExecutor::Lowered> NpuExecutor::FindAndLower(const ProgramId& id) const {
+  const CompiledProgram* found = FindProgram(compiled_, id);
   if (found == nullptr) return NotFound("not compiled; run `npumoe compile` with this plan");
   if (const std::string key = ProgramKey(plan_, id); found->key != key) {
     return InvalidInput(fmt::format("{} has the key {}, this plan needs {}; compile this plan",
@@ -271,7 +309,7 @@ AttentionFunction* NpuExecutor::AttentionFor(int layer, int64_t history, int64_t
     placement.spilled_rows += tokens;
     return nullptr;
   }
-  launches_.ReviveAfterPause();
+  BringBackAfterPause();
   if (!launches_.InService(id)) {
     launches_.AddDegradedRows(id, tokens);
     return nullptr;
@@ -282,7 +320,7 @@ AttentionFunction* NpuExecutor::AttentionFor(int layer, int64_t history, int64_t
 HeadFunction* NpuExecutor::HeadFor(int64_t rows) {
   if (head_.empty()) return nullptr;
   const ProgramId id{ProgramKind::kHead, 0, 0};
-  launches_.ReviveAfterPause();
+  BringBackAfterPause();
   if (!launches_.InService(id)) {
     launches_.AddDegradedRows(id, rows);
     return nullptr;

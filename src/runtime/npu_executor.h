@@ -4,7 +4,7 @@
 // Nothing that fails on the device changes an answer: a program that cannot be loaded leaves its
 // work to the CPU, the rows of a launch that fails, misses its deadline or answers with NaN,
 // infinity or other numbers than the CPU are computed again there; both are counted with their
-// reason.
+// reason. What failed is tried once more after a pause.
 //
 // One thread at a time: sessions that share an executor take turns.
 #pragma once
@@ -60,6 +60,10 @@ class NpuExecutor {
   NpuLaunches& launches() { return launches_; }
   PlacementReport report() const { return launches_.report(); }
 
+  // Takes programs back into service whose pause is over; loads at most one of those that have to
+  // be loaded again, so that a prefill does not wait for many.
+  void BringBackAfterPause();
+
   // Experts.
   struct Residency {
     int64_t capacity = 0;  // 0: CPU work by plan
@@ -109,14 +113,19 @@ class NpuExecutor {
   };
 
   NpuExecutor(const Plan& plan, const ChipProfile& profile, std::shared_ptr<const Model> model,
-              Device& device, const NpuExecutorOptions& options);
+              Device& device, std::span<const CompiledProgram> compiled,
+              const NpuExecutorOptions& options);
   void MakeRoom();
-  void LoadLargest(const ProgramId& id, std::span<const CompiledProgram> compiled);
+  void AddProgram(const ProgramId& id);
+  void LoadAgain(const ProgramId& id);
   // All programs have their largest function first: a device with too few places for all must not
   // fill them with smaller ones.
-  void LoadSmaller(const ProgramId& id, std::span<const CompiledProgram> compiled);
-  Result<Lowered> FindAndLower(const ProgramId& id,
-                               std::span<const CompiledProgram> compiled) const;
+  Result<LoadedFunction*> LoadLargest(const ProgramId& id);
+  void LoadSmaller(const ProgramId& id);
+  void CountLoaded(const LoadedFunction& largest);
+  // Launches may still refer to functions that are loaded anew.
+  void SetAside(const ProgramId& id);
+  Result<Lowered> FindAndLower(const ProgramId& id) const;
   size_t FunctionsOf(const ProgramId& id);
   // Loads function `size`, counted from the smallest, and keeps it.
   Result<LoadedFunction*> LoadFunction(const ProgramId& id, size_t size, const Lowered& lowered);
@@ -129,12 +138,14 @@ class NpuExecutor {
   Plan plan_;
   std::shared_ptr<const Model> model_;
   Device& device_;
+  const std::vector<CompiledProgram> compiled_;
   NpuExecutorOptions options_;
   OverflowMode overflow_;
   CostModel costs_;
   std::map<int, ExpertLayer> experts_;
   std::map<int, Functions<AttentionFunction>> attention_;
   Functions<HeadFunction> head_;
+  std::vector<std::shared_ptr<void>> set_aside_;  // functions
   NpuLaunches launches_;  // after the functions, so that launches and buffers go before them
 };
 

@@ -6,41 +6,10 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "runtime/faulty_device.h"
-#include "runtime/test_npu.h"
+#include "runtime/fault_fixture.h"
 
 namespace npumoe {
 namespace {
-
-constexpr double kNoRetry = 1e12;  // ms
-
-class NpuFaults : public testing::Test {
- protected:
-  NpuFaults() : bench_("qwen3-moe", {.capacity = 32}), device_(*bench_.emulator) {
-    const Expected expected("qwen3-moe");
-    prompt_ = expected.Ints("short.ids");
-    greedy_ = expected.Ints("short.greedy");
-    ids_ = expected.Ints("long.ids");
-  }
-
-  // Prefill of the long prompt on the device: equal to the CPU's, nothing lost.
-  void ExpectSameAnswer(NpuExecutor& executor) {
-    const auto session =
-        OpenSession(bench_.model, bench_.pool, {.npu = &executor, .observer = &recorder_});
-    const PrefillResult result = PrefillAll(*session, ids_);
-    const auto cpu = OpenSession(bench_.model, bench_.pool);
-    EXPECT_LE(RelativeError(result.logits, PrefillAll(*cpu, ids_).logits), kFp16LogitError);
-    EXPECT_EQ(result.counts.assignments(), 200 * 4 * 3);
-    EXPECT_EQ(result.counts.dropped_rows, 0);
-  }
-
-  NpuBench bench_;
-  FaultyDevice device_;
-  std::vector<int32_t> prompt_;
-  std::vector<int32_t> greedy_;
-  std::vector<int32_t> ids_;
-  Recorder recorder_;
-};
 
 TEST_F(NpuFaults, ARefusedProgramLeavesItsExpertsToTheCpu) {
   device_.on_load = [](int call) { return call == 2 ? Fault::kRefuse : Fault::kNone; };
@@ -115,7 +84,9 @@ TEST_F(NpuFaults, AMissedDeadlineTakesTheProgramOutOfService) {
 TEST_F(NpuFaults, ALostDeviceIsNotAskedAgain) {
   device_.on_submit = [](int call) { return call >= 4 ? Fault::kRefuse : Fault::kNone; };
   device_.failure = Status(StatusCode::kDeviceLost, "unplugged");
-  const auto executor = bench_.Load(device_);
+  NpuExecutorOptions no_retry;
+  no_retry.retry_pause_ms = kNoRetry;
+  const auto executor = bench_.Load(device_, no_retry);
   ExpectSameAnswer(*executor);
   const int submits = device_.submits;
   ExpectSameAnswer(*executor);
@@ -138,39 +109,6 @@ TEST_F(NpuFaults, AProgramThatFailsThreeTimesInARowIsRetired) {
   }
 }
 
-TEST_F(NpuFaults, ARetiredProgramGetsASecondChanceAfterThePause) {
-  bool broken = true;
-  device_.on_wait = [&](int) { return broken ? Fault::kRefuse : Fault::kNone; };
-  device_.failure = IoError("the driver said no");
-  NpuExecutorOptions no_pause;
-  no_pause.chunks_in_flight = 1;
-  no_pause.retry_pause_ms = 0;
-  const auto executor = bench_.Load(device_, no_pause);
-  const auto first_failures = [&] { return executor->report().programs[0].degradations; };
-  while (first_failures().empty() || first_failures()[0].count < kFailuresBeforeRetirement) {
-    const auto session = OpenSession(bench_.model, bench_.pool, {.npu = executor.get()});
-    PrefillAll(*session, std::span(ids_).first(64));
-  }
-  broken = false;
-  ExpectSameAnswer(*executor);
-  EXPECT_TRUE(executor->report().programs[0].in_service);
-  EXPECT_GT(executor->report().programs[0].launches, 0);
-}
-
-TEST_F(NpuFaults, AProgramThatFailsItsSecondChanceIsNotUsedAgain) {
-  device_.on_wait = [](int) { return Fault::kRefuse; };
-  device_.failure = IoError("the driver said no");
-  NpuExecutorOptions no_pause;
-  no_pause.chunks_in_flight = 1;
-  no_pause.retry_pause_ms = 0;
-  const auto executor = bench_.Load(device_, no_pause);
-  for (int i = 0; i < 4; ++i) ExpectSameAnswer(*executor);
-  for (const ProgramPlacement& program : executor->report().programs) {
-    EXPECT_FALSE(program.in_service);
-    EXPECT_EQ(program.degradations[0].count, kFailuresBeforeRetirement + 1);
-  }
-}
-
 // A launch with a tenth of its rows wrong is caught with probability 1/10, or a little more where
 // few rows are filled, and then its program is not used again. The draws are seeded by the launch's
 // number, so the outcome is always the same; clean prefills before the first wrong one give each
@@ -182,6 +120,7 @@ TEST_F(NpuFaults, SpotChecksCatchATenthOfWrongRowsAtATenthOfTheLaunches) {
     device_.on_wait = [&](int) { return wrong ? Fault::kTenthWrong : Fault::kNone; };
     NpuExecutorOptions one_chunk;
     one_chunk.chunks_in_flight = 1;
+    one_chunk.retry_pause_ms = kNoRetry;
     const auto executor = bench_.Load(device_, one_chunk);
     const auto prefill = [&] {
       PrefillAll(*OpenSession(bench_.model, bench_.pool, {.npu = executor.get()}), ids_);
@@ -198,25 +137,6 @@ TEST_F(NpuFaults, SpotChecksCatchATenthOfWrongRowsAtATenthOfTheLaunches) {
   const double spread = 4 * std::sqrt(launches * 0.1 * 0.9);
   EXPECT_GT(caught, launches * 0.1 - spread);
   EXPECT_LT(caught, launches * 0.13 + spread);
-}
-
-TEST_F(NpuFaults, FromDetectionOnTheAnswerIsRight) {
-  device_.on_wait = [](int) { return Fault::kTenthWrong; };
-  NpuExecutorOptions no_pause;  // which would bring back what is not to come back
-  no_pause.retry_pause_ms = 0;
-  const auto executor = bench_.Load(device_, no_pause);
-  const auto are_all_out = [&] {
-    const PlacementReport report = executor->report();
-    return std::none_of(report.programs.begin(), report.programs.end(),
-                        [](const ProgramPlacement& program) { return program.in_service; });
-  };
-  for (int i = 0; i < 100 && !are_all_out(); ++i) {
-    PrefillAll(*OpenSession(bench_.model, bench_.pool, {.npu = executor.get()}), ids_);
-  }
-  ASSERT_TRUE(are_all_out());
-  const int submits = device_.submits;
-  ExpectSameAnswer(*executor);
-  EXPECT_EQ(device_.submits, submits);
 }
 
 TEST_F(NpuFaults, WrongRowsOfACoarseFormatAreNoticed) {

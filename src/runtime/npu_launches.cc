@@ -123,7 +123,8 @@ void NpuLaunches::CollectFront(Waiting waiting, PrefillTimeline* timeline) {
     if (running) Abandon(launch);
     Fail(launch, KindOf(report.status()), report.status());
     if (running && ++deadlines_in_a_row_ >= kDeadlinesBeforeTheDeviceIsGivenUp) {
-      RetireAll(fmt::format("the device missed {} deadlines in a row", deadlines_in_a_row_));
+      RetireAll(fmt::format("the device missed {} deadlines in a row", deadlines_in_a_row_),
+                Again::kAsItIs);
     }
     return;
   }
@@ -150,6 +151,7 @@ void NpuLaunches::Accept(const Launch& launch) {
   placement.filled_rows += launch.filled_rows;
   Service& service = ServiceOf(launch.function->id);
   service.failures_in_a_row = 0;
+  if (service.launches_on_probation > 0) --service.launches_on_probation;
   service.checked.insert(launch.function);
 }
 

@@ -1,8 +1,8 @@
 // NpuLaunches: launches of loaded functions on one device, from buffers to release, and what became
 // of the programs: which are in service, what degraded and why.
 //
-// A program that fails leaves service and may come back once after a pause; the caller computes on
-// the CPU what a launch that is kFailed was to compute.
+// A program that fails leaves service and comes back once after a pause; the caller computes on the
+// CPU what a launch that is kFailed was to compute.
 //
 // One thread at a time.
 #pragma once
@@ -28,16 +28,18 @@ class PrefillTimeline;
 
 // Chosen: one bad answer may be the input's fault, three in a row are the program's.
 inline constexpr int kFailuresBeforeRetirement = 3;
+// Launches of which every row is checked, of a program that comes back after its numbers were
+// wrong; chosen.
+inline constexpr int kLaunchesOnProbation = 3;
 
-// kOff: outputs are only scanned for NaN and infinity (spot_check.h). kEveryRow: tests leave nothing
-// to chance.
+// kOff: outputs are only scanned for NaN and infinity (spot_check.h). kEveryRow: tests leave
+// nothing to chance.
 enum class Verification { kOff, kOn, kEveryRow };
 
 struct LaunchOptions {
   double timeout_ms = 60000;  // of one launch, wall time; chosen: far above any sane launch
   Verification verification = Verification::kOn;
-  // A program that went out of service after failures gets one more chance, so much later; one
-  // whose numbers were wrong gets none.
+  // A program that went out of service gets one more chance, so much later.
   // Chosen: longer than a driver's restart.
   double retry_pause_ms = 5000;
   int64_t max_requests_in_flight = 0;  // of the device; 0: any number
@@ -69,8 +71,8 @@ class NpuLaunches {
   NpuLaunches(Device& device, const LaunchOptions& options);
   ~NpuLaunches();
 
-  // Before a program's launches. One that is not loaded has a `refusal`, which is counted.
-  void AddProgram(const ProgramId& id, ProgramPlacement placement);
+  // Before a program's launches. `load`: what became of it; a failure is counted.
+  void AddProgram(const ProgramId& id, ProgramPlacement placement, const Status& load);
   bool InService(const ProgramId& id) const;
   // A function that runs elsewhere than on the device is right, and slower than planned: it stays,
   // and is counted.
@@ -106,6 +108,14 @@ class NpuLaunches {
   bool IsFirst(const Launch& launch) const;  // of its function
   // Takes programs back into service whose pause is over.
   void ReviveAfterPause();
+  // One whose pause is over and which has to be loaded again, for its last chance: the caller loads
+  // it and says what became of it.
+  std::optional<ProgramId> TakeProgramToLoad();
+  void LoadedAgain(const ProgramId& id, const Status& load);
+  // The device is lost: it must be opened again before anything is loaded.
+  bool IsDeviceLost() const { return is_device_lost_; }
+  // Whether that did it; if not, its programs stay out of service for good.
+  void DeviceReopened(const Status& reopened);
   // A done launch whose answer is used. Before Release.
   void Accept(const Launch& launch);
   // Hands the buffers back. The launch must be over.
@@ -125,13 +135,19 @@ class NpuLaunches {
   PlacementReport report() const;
 
  private:
+  enum class Again { kNever, kAsItIs, kLoadedAnew };  // once, after a pause
+  struct Pause {
+    Stopwatch since;
+    Again again = Again::kAsItIs;
+  };
   struct Service {         // of one program
     size_t placement = 0;  // index into report_.programs
     int failures_in_a_row = 0;
     std::set<const LoadedFunction*> checked;  // whose first launch passed
-    std::optional<Stopwatch> retired;         // when, if it may come back
+    std::optional<Pause> pause;               // since it left service, if it may come back
     bool had_second_chance = false;
-    bool is_distrusted = false;  // its numbers were wrong
+    bool is_distrusted = false;     // its numbers were wrong, and it has not come back
+    int launches_on_probation = 0;  // still to come
   };
   // A launch whose deadline passed: its buffers stay with the device until it is done.
   struct Abandoned {
@@ -140,7 +156,6 @@ class NpuLaunches {
     std::vector<DeviceBuffer*> buffers;
   };
   enum class Waiting { kPoll, kUntilDeadline };
-  enum class Again { kNever, kOnceAfterPause };
 
   Service& ServiceOf(const ProgramId& id);
   const Service& ServiceOf(const ProgramId& id) const;
@@ -151,7 +166,10 @@ class NpuLaunches {
   void ReclaimAbandoned();
   bool HasAbandoned(const ProgramId& id) const;
   void Retire(const ProgramId& id, const std::string& reason, Again again);
-  void RetireAll(const std::string& reason);
+  void RetireAll(const std::string& reason, Again again);
+  bool IsPauseOver(Service& service);
+  void EndPause(Service& service);
+  void TakeBack(Service& service);
 
   Device& device_;
   const LaunchOptions options_;
@@ -163,6 +181,7 @@ class NpuLaunches {
   std::vector<DegradationEvent> events_;
   uint64_t launches_checked_ = 0;
   int deadlines_in_a_row_ = 0;  // of any programs
+  bool is_device_lost_ = false;
   int64_t programs_on_pause_ = 0;
   PlacementReport report_;
 };

@@ -19,13 +19,35 @@ bool RetiresAtOnce(const Status& failure) {
          failure.code() == StatusCode::kUnsupported;
 }
 
+// Whether a load that failed so may succeed later. What the device cannot do, a package that is not
+// there or another plan's stays so; a load that missed its limit had minutes, and would hold up a
+// prefill for as long again.
+bool MayLoadLater(const Status& failure) {
+  switch (failure.code()) {
+    case StatusCode::kUnsupported:
+    case StatusCode::kInvalidInput:
+    case StatusCode::kNotFound:
+    case StatusCode::kDeadlineExceeded:
+      return false;
+    default:
+      return true;
+  }
+}
+
 }  // namespace
 
-void NpuLaunches::AddProgram(const ProgramId& id, ProgramPlacement placement) {
-  services_[id].placement = report_.programs.size();
-  const std::string refusal = placement.refusal;
+void NpuLaunches::AddProgram(const ProgramId& id, ProgramPlacement placement, const Status& load) {
+  Service& service = services_[id];
+  service.placement = report_.programs.size();
+  placement.loaded = placement.in_service = load.ok();
+  placement.refusal = load.message();
   report_.programs.push_back(std::move(placement));
-  if (!refusal.empty()) Count(id, "load", refusal);
+  if (load.ok()) return;
+  Count(id, "load", load.message());
+  if (load.code() == StatusCode::kDeviceLost) is_device_lost_ = true;
+  if (!MayLoadLater(load)) return;
+  service.pause = Pause{{}, Again::kLoadedAnew};
+  ++programs_on_pause_;
 }
 
 bool NpuLaunches::InService(const ProgramId& id) const {
@@ -65,16 +87,18 @@ void NpuLaunches::RejectOutput(Launch& launch) {
        Status(StatusCode::kNumeric, "the device answered with NaN or infinite values"));
 }
 
-// What was caught is a sample: others of its rows are as wrong, now and after a pause. It goes at
-// once and for good, so that from here on the answer is the right one.
+// What was caught is a sample: others of its rows are as wrong. It goes at once, and when it comes
+// back every row is checked at first, so that from here on the answer is the right one.
 void NpuLaunches::RejectNumbers(Launch& launch, double error) {
   const bool first = IsFirst(launch);
   const ProgramId& id = launch.function->id;
   Retire(id,
          first ? "its first launch did not compute what the CPU does"
                : "a launch did not compute what the CPU does",
-         Again::kNever);
-  ServiceOf(id).is_distrusted = true;
+         Again::kAsItIs);
+  Service& service = ServiceOf(id);
+  service.is_distrusted = true;
+  service.launches_on_probation = kLaunchesOnProbation;
   Fail(launch, first ? "first check" : "spot check",
        Status(StatusCode::kNumeric,
               fmt::format("a row differs from the CPU's by {:.2g} of its largest value", error)));
@@ -103,7 +127,8 @@ bool NpuLaunches::IsFirst(const Launch& launch) const {
 
 NpuLaunches::Checks NpuLaunches::NextChecks(const Launch& launch) {
   if (options_.verification == Verification::kOff) return {};
-  if (options_.verification == Verification::kEveryRow) {
+  const bool on_probation = ServiceOf(launch.function->id).launches_on_probation > 0;
+  if (on_probation || options_.verification == Verification::kEveryRow) {
     return {static_cast<int>(launch.filled_rows), ++launches_checked_, /*every_row=*/true};
   }
   return {IsFirst(launch) ? kFirstCheckRows : 1, ++launches_checked_};
@@ -115,7 +140,8 @@ void NpuLaunches::Fail(Launch& launch, const std::string& what, const Status& fa
   const ProgramId& id = launch.function->id;
   Count(id, what, failure.message());
   if (failure.code() == StatusCode::kDeviceLost) {
-    RetireAll("device lost: " + failure.message());
+    is_device_lost_ = true;
+    RetireAll("device lost: " + failure.message(), Again::kLoadedAnew);
     return;
   }
   int& failures = ServiceOf(id).failures_in_a_row;
@@ -123,7 +149,7 @@ void NpuLaunches::Fail(Launch& launch, const std::string& what, const Status& fa
     Retire(
         id,
         fmt::format("out of service after {} failed launch(es): {}", failures, failure.message()),
-        failure.code() == StatusCode::kUnsupported ? Again::kNever : Again::kOnceAfterPause);
+        failure.code() == StatusCode::kUnsupported ? Again::kNever : Again::kAsItIs);
   }
 }
 
@@ -141,37 +167,77 @@ void NpuLaunches::Count(const ProgramId& id, const std::string& what, const std:
 void NpuLaunches::Retire(const ProgramId& id, const std::string& reason, Again again) {
   ProgramPlacement& placement = PlacementOf(id);
   Service& service = ServiceOf(id);
-  if (again == Again::kNever && service.retired) {  // what is on pause does not come back
-    service.retired.reset();
-    --programs_on_pause_;
+  if (service.pause && again != Again::kAsItIs) {  // what is on pause is now worse off
+    EndPause(service);
+  } else if (!placement.in_service) {
+    return;
   }
-  if (!placement.in_service) return;
   placement.in_service = false;
   placement.refusal = reason;
   if (again == Again::kNever || service.had_second_chance) return;
-  service.retired.emplace();
+  service.pause = Pause{{}, again};
   ++programs_on_pause_;
+}
+
+void NpuLaunches::RetireAll(const std::string& reason, Again again) {
+  for (const auto& [id, service] : services_) Retire(id, reason, again);
+}
+
+bool NpuLaunches::IsPauseOver(Service& service) {
+  return service.pause && service.pause->since.ElapsedMs() >= options_.retry_pause_ms;
+}
+
+void NpuLaunches::EndPause(Service& service) {
+  service.pause.reset();
+  --programs_on_pause_;
+}
+
+void NpuLaunches::TakeBack(Service& service) {
+  service.had_second_chance = true;
+  service.is_distrusted = false;
+  service.checked.clear();
+  service.failures_in_a_row = kFailuresBeforeRetirement - 1;
+  ProgramPlacement& placement = report_.programs[service.placement];
+  placement.came_back = placement.in_service = true;
+  placement.refusal.clear();
 }
 
 void NpuLaunches::ReviveAfterPause() {
   if (programs_on_pause_ == 0) return;
   ReclaimAbandoned();  // nobody else does while nothing is launched
   for (auto& [id, service] : services_) {
-    if (!service.retired || service.retired->ElapsedMs() < options_.retry_pause_ms) continue;
+    if (!IsPauseOver(service) || service.pause->again != Again::kAsItIs) continue;
     if (HasAbandoned(id)) continue;  // still busy with an old launch
-    service.retired.reset();
-    service.had_second_chance = true;
-    service.checked.clear();
-    service.failures_in_a_row = kFailuresBeforeRetirement - 1;
-    --programs_on_pause_;
-    ProgramPlacement& placement = report_.programs[service.placement];
-    placement.in_service = true;
-    placement.refusal.clear();
+    EndPause(service);
+    TakeBack(service);
   }
 }
 
-void NpuLaunches::RetireAll(const std::string& reason) {
-  for (const auto& [id, service] : services_) Retire(id, reason, Again::kNever);
+std::optional<ProgramId> NpuLaunches::TakeProgramToLoad() {
+  if (programs_on_pause_ == 0) return std::nullopt;
+  for (auto& [id, service] : services_) {
+    if (!IsPauseOver(service) || service.pause->again != Again::kLoadedAnew) continue;
+    EndPause(service);
+    service.had_second_chance = true;
+    return id;
+  }
+  return std::nullopt;
+}
+
+void NpuLaunches::LoadedAgain(const ProgramId& id, const Status& load) {
+  if (load.ok()) {
+    PlacementOf(id).loaded = true;
+    TakeBack(ServiceOf(id));
+    return;
+  }
+  Count(id, "load", load.message());
+  PlacementOf(id).refusal = load.message();
+  if (load.code() == StatusCode::kDeviceLost) RetireAll(load.message(), Again::kNever);
+}
+
+void NpuLaunches::DeviceReopened(const Status& reopened) {
+  is_device_lost_ = false;  // it is not asked again
+  if (!reopened.ok()) RetireAll("device lost: " + reopened.message(), Again::kNever);
 }
 
 std::vector<DegradationEvent> NpuLaunches::TakeEvents() { return std::exchange(events_, {}); }

@@ -41,6 +41,7 @@ Json ProgramToJson(const ProgramPlacement& program) {
           {"planned", true},
           {"loaded", program.loaded},
           {"in_service", program.in_service},
+          {"came_back", program.came_back},
           {"refusal", program.refusal},
           {"weight_bytes", program.weight_bytes},
           {"launches", program.launches},
@@ -102,9 +103,9 @@ Json ToJson(const PlacementReport& report) {
     programs.push_back(ProgramToJson(program));
   }
   return {{"device", report.device},
-          {"time_source", report.npu_time_ms == 0     ? "none"
-                          : report.modelled           ? "modelled"
-                                                      : "measured"},
+          {"time_source", report.npu_time_ms == 0 ? "none"
+                          : report.modelled       ? "modelled"
+                                                  : "measured"},
           {"planned", report.planned()},
           {"loaded", report.loaded()},
           {"degradations", report.degradations()},

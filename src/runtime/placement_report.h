@@ -38,8 +38,9 @@ struct ProgramPlacement {
   // Of an expert program; attention and head have none.
   GraphForm form = GraphForm::kDenseChains;
   std::vector<PlannedExpert> experts;
-  bool loaded = false;        // at the start
+  bool loaded = false;        // at the start, or when it was tried again
   bool in_service = false;    // now
+  bool came_back = false;     // into service, after a pause
   std::string refusal;        // why it was not loaded or was taken out of service; or empty
   int64_t weight_bytes = 0;   // on the device
   int64_t launches = 0;       // that succeeded
@@ -63,7 +64,7 @@ struct PlacementReport {
   std::string device;     // description of the device
   bool modelled = false;  // whether time and energy of the launches were modelled
   std::vector<ProgramPlacement> programs;
-  DispatchCounts counts;      // of all prefills so far
+  DispatchCounts counts;  // of all prefills so far
   // Planned for the NPU, computed by the CPU; those of experts are part of counts.cpu_rows.
   int64_t degraded_rows = 0;
   double npu_time_ms = 0;

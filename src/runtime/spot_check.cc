@@ -59,7 +59,8 @@ Result<RowsChecked> CheckRows(const SpotCheckInputs& inputs, const ExpertLaunch&
   std::mt19937_64 random(draw.seed);
   for (int i = 0; i < draw.rows; ++i) {
     const DrawnRow drawn =
-        RowAt(launch, static_cast<int64_t>(random() % static_cast<uint64_t>(filled)));
+        RowAt(launch,
+              draw.every_row ? i : static_cast<int64_t>(random() % static_cast<uint64_t>(filled)));
     const OutputRow row =
         launch.function->OutputOf(static_cast<int>(drawn.slot), drawn.row, launch.launch.outputs);
     NPUMOE_ASSIGN_OR_RETURN(const std::vector<float> expected,

@@ -30,10 +30,11 @@ struct SpotCheckInputs {
   ConstMatrix ffn_input;  // [tokens, hidden] of the chunk
   int choices_per_token = 0;
 };
-// Which of a launch's rows: so many, drawn by the seed.
+// Which of a launch's rows: so many, drawn by the seed, or every one.
 struct Draw {
   int rows = 0;
   uint64_t seed = 0;
+  bool every_row = false;
 };
 
 // How far they are from what the CPU computes with the model's weights. The launch must be done.

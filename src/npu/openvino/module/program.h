@@ -10,9 +10,9 @@
 #include "base/status.h"
 #include "npu/device.h"
 #include "npu/openvino/module/buffers.h"
-#include "npu/package_cache.h"
 #include "npu/openvino/module/runtime.h"
 #include "npu/openvino/request_queue.h"
+#include "npu/package_cache.h"
 
 namespace npumoe::openvino {
 
