@@ -14,6 +14,7 @@ import shlex
 import statistics
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,16 +35,17 @@ class Npumoe:
     def __call__(self, *arguments, timed=False):
         command = [self.program, *map(str, arguments)]
         print("+", *map(shlex.quote, command), file=sys.stderr, flush=True)
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for line in process.stderr:
-            # From the first progress of the measurement on, all threads are there.
-            if timed and self.processors and line.startswith(("benchmark:", "launching:", "CPU:")):
-                bind(process.pid, *self.processors)
-            print(line, end="", file=sys.stderr, flush=True)
-        output = process.stdout.read()
-        if process.wait() != 0:
-            sys.exit(f"exit code {process.returncode}")
-        return output
+        with tempfile.TemporaryFile("w+") as output:  # a pipe that nobody reads would fill up
+            process = subprocess.Popen(command, stdout=output, stderr=subprocess.PIPE, text=True)
+            for line in process.stderr:
+                # From the first progress of the measurement on, all threads are there.
+                if timed and self.processors and line.startswith(("benchmark:", "launching:", "CPU:")):
+                    bind(process.pid, *self.processors)
+                print(line, end="", file=sys.stderr, flush=True)
+            if process.wait() != 0:
+                sys.exit(f"exit code {process.returncode}")
+            output.seek(0)
+            return output.read()
 
 
 def table(header, rows):

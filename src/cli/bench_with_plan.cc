@@ -31,7 +31,7 @@ const std::vector<StageNames>& Stages() {
   static const std::vector<StageNames> stages = {
       {"attention and router", {"attention", "router"}},
       {"gather and CPU experts", {"gather", "cpu experts"}},
-      {"combine and checks", {"combine", "output check"}},
+      {"combine and checks", {"combine", "spot checks", "output check"}},
       {"dense layers", {"dense ffn"}},
       {"embedding and head", {"embedding", "finite check", "head"}},
   };
@@ -59,7 +59,7 @@ StageMs SumStages(const Timeline& timeline) {
 
 struct Prefill {
   double measured_ms = 0;
-  StageMs measured;
+  Timeline timeline;
   DispatchCounts counts;
 };
 
@@ -87,8 +87,7 @@ Result<PlanBench> Measure(const PlanBenchOptions& options, Engine& engine) {
     NPUMOE_ASSIGN_OR_RETURN(const PrefillResult result,
                             session->Prefill(ids, LogitsWanted::kLastRow));
     if (r >= 0) {
-      bench.prefills.push_back(
-          {PrefillMs(engine, result), SumStages(result.timeline), result.counts});
+      bench.prefills.push_back({PrefillMs(engine, result), result.timeline, result.counts});
     }
     progress.Update(r + 2, options.repetitions + 1);
   }
@@ -125,7 +124,9 @@ std::vector<std::pair<std::string, Compared>> ByStage(const PlanBench& bench) {
   for (const std::string& name : names) {
     Compared stage;
     const auto of = [&](StageMs sums) { return sums[name]; };
-    for (const Prefill& prefill : bench.prefills) stage.measured.Add(of(prefill.measured));
+    for (const Prefill& prefill : bench.prefills) {
+      stage.measured.Add(of(SumStages(prefill.timeline)));
+    }
     for (const SimulationResult& predicted : bench.predicted) {
       stage.predicted.Add(of(SumStages(predicted.timeline)));
     }
@@ -154,12 +155,27 @@ void PrintText(const PlanBenchOptions& options, const Engine& engine, const Plan
   };
   row("prefill", WholePrefill(bench));
   for (const auto& [name, stage] : ByStage(bench)) row("  " + name, stage);
+  fmt::print("{}\nthe last one, and the same as predicted:\n{}{}", table.ToString(),
+             bench.prefills.back().timeline.Draw(78), bench.predicted.back().timeline.Draw(78));
   fmt::print(
-      "{}\n{} launches, {} of {} expert rows on the NPU, {} spilled, {} dropped; "
+      "\n{} launches, {} of {} expert rows on the NPU, {} spilled, {} dropped; "
       "opened in {}\n",
-      table.ToString(), FormatCount(counts.launches), FormatCount(counts.filled_rows),
+      FormatCount(counts.launches), FormatCount(counts.filled_rows),
       FormatCount(counts.assignments()), FormatCount(counts.spilled_rows),
       FormatCount(counts.dropped_rows), FormatMs(bench.open_ms));
+}
+
+OrderedJson ToJson(const Timeline& timeline) {
+  OrderedJson spans = OrderedJson::array();
+  for (const TimelineSpan& span : timeline.spans) {
+    spans.push_back({{"engine", span.engine == npumoe::Engine::kCpu ? "cpu" : "npu"},
+                     {"chunk", span.chunk},
+                     {"layer", span.layer},
+                     {"what", span.what},
+                     {"start_ms", span.start_ms},
+                     {"end_ms", span.end_ms}});
+  }
+  return spans;
 }
 
 OrderedJson ToJson(const Compared& compared) {
@@ -189,6 +205,8 @@ void PrintJson(const PlanBenchOptions& options, const Engine& engine, const Plan
   json["spilled_rows"] = counts.spilled_rows;
   json["dropped_rows"] = counts.dropped_rows;
   json["open_ms"] = bench.open_ms;
+  json["last_timeline"] = {{"measured", ToJson(bench.prefills.back().timeline)},
+                           {"predicted", ToJson(bench.predicted.back().timeline)}};
   fmt::print("{}\n", json.dump(2));
 }
 

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "npu/nonnegative_fit.h"
 #include "npu/profile_write.h"
 
 namespace npumoe::cli {
@@ -50,6 +49,10 @@ class Entries {
 std::string Errors(const CostFit& fit) {
   return fmt::format("error of the fit: median {:.1f}%, worst {:.1f}%", 100 * fit.error,
                      100 * fit.worst_error);
+}
+
+FittedFigure Bandwidth(const TimedWork& copy) {
+  return {copy.io_bytes / copy.time_ms * kMsBytesPerGb, std::min(1.0, copy.spread)};
 }
 
 // Copies that are too fast to be seen: a bandwidth that is at least reached.
@@ -98,7 +101,9 @@ void SetCpu(const MeasuredCpu& cpu, const ProfileOrigin& origin,
   Entries set(entries, Provenance::kMeasured, source);
   set.SetRates("cpu.gflops", cpu.experts, 1);
   set.Set("cpu.bandwidth_gb_per_s", cpu.experts.stream_gb_per_s);
-  set.Set("cpu.copy_gb_per_s", cpu.copies.gb_per_s);
+  set.Set("cpu.copy_gb_per_s", Bandwidth(cpu.times.copies.rows));
+  set.Set("cpu.gather_gb_per_s", Bandwidth(cpu.times.copies.gather));
+  set.Set("cpu.combine_gb_per_s", Bandwidth(cpu.times.copies.combine));
   Entries declared(entries, Provenance::kDeclared, "threads that were timed: " + origin.command);
   declared.Set("cpu.threads", {static_cast<double>(cpu.threads), 0});
   const auto bytes = fmt::format("{:.0f}", origin.memory_bytes);
@@ -123,22 +128,8 @@ Result<MeasuredNpu> FitNpu(LaunchTimes times, std::optional<OverlapFactors> over
 }
 
 Result<MeasuredCpu> FitCpu(CpuTimes times, int threads) {
-  MeasuredCpu cpu{std::move(times), {}, {}, threads};
+  MeasuredCpu cpu{std::move(times), {}, threads};
   NPUMOE_ASSIGN_OR_RETURN(cpu.experts, FitCosts(cpu.times.experts, Overhead::kNone));
-  std::vector<std::vector<double>> observations;
-  for (const TimedWork& copy : cpu.times.copies) {
-    observations.push_back({copy.io_bytes / copy.time_ms});
-  }
-  NPUMOE_ASSIGN_OR_RETURN(const NonnegativeFit solved,
-                          FitNonnegative(observations, {"the bandwidth of copies"}));
-  const double ms_per_byte = solved.values.front();
-  std::vector<double> errors;
-  for (const TimedWork& copy : cpu.times.copies) {
-    cpu.copies.fitted_ms.push_back(copy.io_bytes * ms_per_byte);
-    errors.push_back(std::abs(cpu.copies.fitted_ms.back() / copy.time_ms - 1));
-  }
-  // A half-width that covers all of them: one figure stands for different copies.
-  cpu.copies.gb_per_s = {kMsBytesPerGb / ms_per_byte, std::min(1.0, std::ranges::max(errors))};
   return cpu;
 }
 

@@ -15,11 +15,6 @@
 
 namespace npumoe::cli {
 
-struct CopyFit {
-  FittedFigure gb_per_s;
-  std::vector<double> fitted_ms;  // of CpuTimes::copies
-};
-
 struct MeasuredNpu {
   LaunchTimes times;
   CostFit fit;
@@ -28,7 +23,6 @@ struct MeasuredNpu {
 struct MeasuredCpu {
   CpuTimes times;
   CostFit experts;
-  CopyFit copies;
   int threads = 0;
 };
 Result<MeasuredNpu> FitNpu(LaunchTimes times, std::optional<OverlapFactors> overlap);

@@ -33,6 +33,27 @@ OrderedJson ShapesJson(const std::vector<TimedWork>& shapes, const std::vector<d
   return list;
 }
 
+std::string CopiesTable(const CopyTimes& copies) {
+  Table table({"copies", "measured", "spread", "bandwidth"},
+              {Align::kLeft, Align::kRight, Align::kRight, Align::kRight});
+  for (const TimedWork* copy : {&copies.gather, &copies.combine, &copies.rows}) {
+    table.AddRow({copy->what, fmt::format("{:.3f} ms", copy->time_ms), FormatPercent(copy->spread),
+                  fmt::format("{:.1f} GB/s", copy->io_bytes / copy->time_ms / 1e6)});
+  }
+  return table.ToString();
+}
+
+OrderedJson CopiesJson(const CopyTimes& copies) {
+  OrderedJson list = OrderedJson::array();
+  for (const TimedWork* copy : {&copies.gather, &copies.combine, &copies.rows}) {
+    list.push_back({{"copy", copy->what},
+                    {"bytes", copy->io_bytes},
+                    {"time_ms", copy->time_ms},
+                    {"spread", copy->spread}});
+  }
+  return list;
+}
+
 OrderedJson ErrorJson(const CostFit& fit) {
   return {{"median", fit.error}, {"worst", fit.worst_error}};
 }
@@ -72,7 +93,7 @@ std::string ProfileText(const MeasuredNpu& npu, const std::optional<MeasuredCpu>
                         cpu->times.experts, cpu->experts.fitted_ms) +
             "\n";
     text += ErrorLine("CPU", cpu->experts);
-    text += ShapesTable("copies", "measured", cpu->times.copies, cpu->copies.fitted_ms) + "\n";
+    text += CopiesTable(cpu->times.copies) + "\n";
   }
   return text + FiguresTable(profile);
 }
@@ -86,7 +107,7 @@ std::string ProfileJson(const MeasuredNpu& npu, const std::optional<MeasuredCpu>
   if (cpu) {
     json["cpu_fit_error"] = ErrorJson(cpu->experts);
     json["cpu_shapes"] = ShapesJson(cpu->times.experts, cpu->experts.fitted_ms);
-    json["cpu_copies"] = ShapesJson(cpu->times.copies, cpu->copies.fitted_ms);
+    json["cpu_copies"] = CopiesJson(cpu->times.copies);
   }
   OrderedJson figures = OrderedJson::array();
   for (const FigureOrigin& entry : profile.origins) {

@@ -57,7 +57,11 @@ struct CpuCosts {
   int threads = 0;
   std::vector<RatePoint> gflops;  // by rows of one product, all threads together
   Figure bandwidth_gb_per_s;      // weights from memory
-  Figure copy_gb_per_s;           // gather and combine
+  Figure copy_gb_per_s;           // rows of fp32: norms, gather and combine of the CPU's experts
+  // Gather into a launch's inputs, and the check and combine of its outputs. A profile may leave
+  // them out: as copy_gb_per_s.
+  Figure gather_gb_per_s;
+  Figure combine_gb_per_s;
   Figure active_w;
   Figure idle_w;  // whole package, nothing running
   Figure slowdown_beside_npu{.value = 1, .source = "not in the profile"};  // the other way round

@@ -13,9 +13,10 @@
 namespace npumoe {
 
 // Bytes that the CPU moves per element of a row. Gather for the NPU reads fp32 and writes fp16;
-// combine reads fp16 and reads and writes the fp32 residual. For CPU experts all is fp32.
+// combine reads fp16 twice, the first time to look for NaN and infinity, and reads and writes the
+// fp32 residual. For CPU experts all is fp32.
 inline constexpr double kGatherBytes = 4 + 2;
-inline constexpr double kCombineBytes = 2 + 2 * 4;
+inline constexpr double kCombineBytes = 2 * 2 + 2 * 4;
 inline constexpr double kCpuExpertMoveBytes = 2 * 4 + 3 * 4;
 
 class CostModel {
@@ -40,6 +41,8 @@ class CostModel {
   double GatherMs(int64_t assignments) const;
   double CombineMs(int64_t assignments) const;
   double DispatchMs(int64_t assignments) const;  // both
+  // The row of a launch that the CPU computes, too, of one of its experts.
+  double SpotCheckMs(int expert) const { return CpuExpertMs(expert, 1); }
   // Norms, attention with `history` earlier tokens, router of one layer over `tokens`; the mean of
   // the layers where only some have a window.
   double AttentionAndRouterMs(int64_t tokens, int64_t history) const;

@@ -62,7 +62,8 @@ class BranchAndBound {
     double sum = 0;
     for (size_t k = 0; k < partial.cpu.size(); ++k) {
       const double cpu = partial.cpu[k];
-      const double other = weights_.cpu_base_ms + costs.dispatch_ms_per_row * partial.filled[k];
+      const double other = weights_.cpu_base_ms + programs * costs.spot_check_ms +
+                           costs.dispatch_ms_per_row * partial.filled[k];
       const double both = costs.overlap.ElapsedMs(npu_ms, other + cpu);
       const double serial = other + costs.overlap.ElapsedMs(npu_ms, cpu);
       sum += weights_.elapsed * (weights_.overlapped * both + (1 - weights_.overlapped) * serial);

@@ -23,6 +23,8 @@ constexpr FigureOf kFigures[] = {
     [](ChipProfile& p) -> Figure& { return p.npu.compute_w; },
     [](ChipProfile& p) -> Figure& { return p.cpu.bandwidth_gb_per_s; },
     [](ChipProfile& p) -> Figure& { return p.cpu.copy_gb_per_s; },
+    [](ChipProfile& p) -> Figure& { return p.cpu.gather_gb_per_s; },
+    [](ChipProfile& p) -> Figure& { return p.cpu.combine_gb_per_s; },
     [](ChipProfile& p) -> Figure& { return p.cpu.active_w; },
     [](ChipProfile& p) -> Figure& { return p.cpu.idle_w; },
 };

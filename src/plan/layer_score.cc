@@ -15,6 +15,7 @@ RowCosts TabulateRowCosts(const CostModel& costs, int64_t chunk_tokens) {
   table.launch_ms = empty.overhead_ms;
   table.launch_j = empty.energy_j;
   table.dispatch_ms_per_row = costs.DispatchMs(1);
+  table.spot_check_ms = costs.SpotCheckMs(0);
   table.overlap = OverlapOf(costs.profile());
   for (int64_t level = 0; level <= DivideRoundUp(chunk_tokens, table.quantum); ++level) {
     const int64_t capacity = level * table.quantum;
@@ -126,8 +127,8 @@ LayerScore::Rows LayerScore::RowsOf(LevelChange change) const {
           problem_->FilledRows(change.expert, change.level).data()};
 }
 
-LayerScore::Waits LayerScore::SumWaits(float npu_ms, const Rows& a, const Rows& b) const {
-  const auto base = static_cast<float>(weights_.cpu_base_ms);
+LayerScore::Waits LayerScore::SumWaits(float npu_ms, float cpu_base_ms, const Rows& a,
+                                       const Rows& b) const {
   const auto per_row = static_cast<float>(problem_->costs().dispatch_ms_per_row);
   const Overlap& overlap = problem_->costs().overlap;
   Waits waits;
@@ -137,7 +138,7 @@ LayerScore::Waits LayerScore::SumWaits(float npu_ms, const Rows& a, const Rows& 
       const float cpu = cpu_[i] - a.cpu_old[i] + a.cpu_added[i] - b.cpu_old[i] + b.cpu_added[i];
       const float filled =
           filled_[i] - a.filled_old[i] + a.filled_added[i] - b.filled_old[i] + b.filled_added[i];
-      waits.both[lane] += overlap.ElapsedMs(npu_ms, base + per_row * filled + cpu);
+      waits.both[lane] += overlap.ElapsedMs(npu_ms, cpu_base_ms + per_row * filled + cpu);
       waits.cpu[lane] += overlap.ElapsedMs(npu_ms, cpu);
     }
   }
@@ -148,18 +149,19 @@ double LayerScore::Evaluate(const Sums& sums, const Rows& a, const Rows& b) cons
   const RowCosts& costs = problem_->costs();
   const int programs = problem_->Programs(sums.residents);
   const double npu_ms = sums.npu_ms + programs * costs.launch_ms;
-  const Waits waits = SumWaits(static_cast<float>(npu_ms), a, b);
+  const double cpu_base_ms = weights_.cpu_base_ms + programs * costs.spot_check_ms;
+  const Waits waits = SumWaits(static_cast<float>(npu_ms), static_cast<float>(cpu_base_ms), a, b);
   // What the padding behind the samples has added is taken off again.
   const double samples = problem_->samples();
   const double padding = static_cast<double>(problem_->stride()) - samples;
   const double both_sum = std::accumulate(waits.both, waits.both + kLanes, 0.0) -
-                          padding * costs.overlap.ElapsedMs(npu_ms, weights_.cpu_base_ms);
+                          padding * costs.overlap.ElapsedMs(npu_ms, cpu_base_ms);
   const double cpu_sum = std::accumulate(waits.cpu, waits.cpu + kLanes, 0.0) - padding * npu_ms;
   const double dispatch_ms = costs.dispatch_ms_per_row * sums.mean_filled;
-  const double serial_ms = weights_.cpu_base_ms + dispatch_ms + cpu_sum / samples;
+  const double serial_ms = cpu_base_ms + dispatch_ms + cpu_sum / samples;
   const double elapsed_ms =
       weights_.overlapped * both_sum / samples + (1 - weights_.overlapped) * serial_ms;
-  const double busy_ms = weights_.cpu_base_ms + dispatch_ms + sums.mean_cpu_ms;
+  const double busy_ms = cpu_base_ms + dispatch_ms + sums.mean_cpu_ms;
   return weights_.elapsed * elapsed_ms + weights_.cpu_busy * busy_ms +
          weights_.npu_energy * (sums.npu_j + programs * costs.launch_j) -
          weights_.row_reward * sums.mean_filled;

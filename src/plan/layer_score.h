@@ -4,9 +4,9 @@
 //   elapsed_k = overlapped * max(N, B + D_k + C_k) + (1 - overlapped) * (B + D_k + max(N, C_k))
 //
 // with N = programs * launch + sum n_e(c_e); for sample chunk k: C_k = sum of what the CPU computes
-// of non-resident experts and overflow, D_k = gather and combine for NPU rows, B = attention and
-// router. `overlapped` is the share of chunks that have a partner in flight. Fixed work adds to N,
-// C_k and D_k.
+// of non-resident experts and overflow, D_k = gather and combine for NPU rows and a spot check of
+// each program, B = attention and router. `overlapped` is the share of chunks that have a partner
+// in flight. Fixed work adds to N, C_k and D_k.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +23,7 @@ struct RowCosts {
   double launch_ms = 0;  // launch + sync of one program
   double launch_j = 0;
   double dispatch_ms_per_row = 0;
+  double spot_check_ms = 0;    // of one launch, on the CPU
   Overlap overlap;             // of NPU and CPU
   std::vector<double> npu_ms;  // [level]: one expert of capacity level * quantum
   std::vector<double> npu_j;   // [level]
@@ -158,7 +159,7 @@ class LayerScore {
   friend class LayerProblem;  // pads its tables to whole lanes
   Sums With(Sums sums, LevelChange change) const;
   Rows RowsOf(LevelChange change) const;
-  Waits SumWaits(float npu_ms, const Rows& a, const Rows& b) const;
+  Waits SumWaits(float npu_ms, float cpu_base_ms, const Rows& a, const Rows& b) const;
   double Evaluate(const Sums& sums, const Rows& a, const Rows& b) const;
 
   const LayerProblem* problem_;

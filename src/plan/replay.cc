@@ -81,6 +81,7 @@ class ReplayRun {
   struct InFlight {    // of one chunk in its present layer
     int launches = 0;  // that are not done
     double cpu_experts_ms = 0;
+    double spot_checks_ms = 0;
     int64_t filled_rows = 0;
     bool attends_on_npu = false;
   };
@@ -111,6 +112,7 @@ class ReplayRun {
         break;
       case Stage::kCombine:
         Await(chunk);
+        Spend(chunk.spot_checks_ms, "spot checks", step);
         Spend(replay_.costs_->CombineMs(chunk.filled_rows), "combine", step);
         break;
     }
@@ -167,11 +169,16 @@ class ReplayRun {
     chunk.filled_rows = counts.filled_rows;
     Spend(replay_.costs_->GatherMs(counts.filled_rows), "gather", step);
     for (size_t p = 0; p < filled_.size(); ++p) {
-      if (filled_[p] > 0) {
-        Launch(step, chunk, "launch " + std::to_string(p), LaunchCostOf(layer, p, loads));
-      }
+      if (filled_[p] == 0) continue;
+      Launch(step, chunk, "launch " + std::to_string(p), LaunchCostOf(layer, p, loads));
+      chunk.spot_checks_ms +=
+          replay_.costs_->SpotCheckMs(PlannedOf(layer, p).experts.front().expert);
     }
     result_.counts += counts;
+  }
+
+  const PlannedProgram& PlannedOf(const Replay::LayerModel& layer, size_t program) const {
+    return replay_.plan_->layers[static_cast<size_t>(layer.moe_layer)].programs[program];
   }
 
   LaunchCost LaunchCostOf(const Replay::LayerModel& layer, size_t program,
@@ -180,8 +187,7 @@ class ReplayRun {
     if (!replay_.costs_->profile().npu.cost_follows_rows) {
       return layer.at_capacity[program][bucket];
     }
-    const PlannedProgram& planned =
-        replay_.plan_->layers[static_cast<size_t>(layer.moe_layer)].programs[program];
+    const PlannedProgram& planned = PlannedOf(layer, program);
     std::vector<int64_t> rows;
     for (const PlannedExpert& expert : planned.experts) {
       rows.push_back(std::min<int64_t>(loads[static_cast<size_t>(expert.expert)], expert.capacity));

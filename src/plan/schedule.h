@@ -26,9 +26,10 @@ struct Step {
 class Schedule {
  public:
   Schedule(int num_chunks, int num_layers, int chunks_in_flight);
-  // The step that the CPU should do next. `launches_done(chunk)` tells whether the chunk's
-  // launches have finished; when nothing else may start, the step of the oldest waiting chunk is
-  // returned, and the caller waits for its launches. None: everything is done.
+  // The step that the CPU should do next: one that ends in launches where there is one, so that
+  // the NPU does not run dry, else the oldest chunk's. `launches_done(chunk)` tells whether the
+  // chunk's launches have finished; when nothing may start, the step of the oldest waiting chunk
+  // is returned, and the caller waits for its launches. None: everything is done.
   template <class LaunchesDone>
   std::optional<Step> Next(LaunchesDone launches_done);
   void Finished(const Step& step);
@@ -47,7 +48,7 @@ class Schedule {
 
 template <class LaunchesDone>
 std::optional<Step> Schedule::Next(LaunchesDone launches_done) {
-  std::optional<Step> blocked;
+  std::optional<Step> ready, blocked;
   for (int c = 0, active = 0; c < num_chunks_ && active < chunks_in_flight_; ++c) {
     const ChunkState& state = chunks_[static_cast<size_t>(c)];
     if (state.layer == num_layers_) continue;
@@ -55,10 +56,12 @@ std::optional<Step> Schedule::Next(LaunchesDone launches_done) {
     if (state.next == Stage::kAttention && !MayEnter(c)) continue;
     const Step step{c, state.layer, state.next};
     const bool waits = state.next == Stage::kRouting || state.next == Stage::kCombine;
-    if (!waits || launches_done(c)) return step;
-    if (!blocked) blocked = step;
+    const bool may_start = !waits || launches_done(c);
+    if (may_start && step.stage == Stage::kRouting) return step;
+    std::optional<Step>& first = may_start ? ready : blocked;
+    if (!first) first = step;
   }
-  return blocked;
+  return ready ? ready : blocked;
 }
 
 }  // namespace npumoe

@@ -69,6 +69,15 @@ TEST(Schedule, PrefersTheOlderChunkOnceItsLaunchesAreDone) {
   EXPECT_TRUE(IsStep(schedule.Next(kDone), 0, 0, Stage::kCombine));
 }
 
+TEST(Schedule, LaunchesBeforeItCombines) {
+  Schedule schedule(2, 2, 2);
+  LaunchFirstChunk(schedule);
+  schedule.Finished(*schedule.Next(kRunning));  // attention of the second chunk
+  EXPECT_TRUE(IsStep(schedule.Next(kDone), 1, 0, Stage::kRouting));
+  schedule.Finished(*schedule.Next(kDone));
+  EXPECT_TRUE(IsStep(schedule.Next(kDone), 0, 0, Stage::kCombine));
+}
+
 TEST(Schedule, WaitsForTheOldestChunkWhenNothingElseMayStart) {
   Schedule schedule(3, 2, 2);
   LaunchFirstChunk(schedule);

@@ -20,6 +20,7 @@ SharedExpert PlanSharedExpert(const CostModel& costs, int64_t chunk_tokens, size
   shared.on_npu.npu_ms = launch.total_ms();
   shared.on_npu.npu_j = launch.energy_j;
   shared.on_npu.npu_rows = static_cast<double>(chunk_tokens);
+  shared.on_npu.cpu_ms = costs.SpotCheckMs(shared.expert);
   return shared;
 }
 

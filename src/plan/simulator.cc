@@ -92,12 +92,14 @@ double SharedOnCpuMs(const CostModel& costs, int64_t tokens) {
 void AddPartialOnNpu(const Plan& plan, const LayerPlan& layer, const CostModel& costs,
                      int64_t tokens, PartialCosts& sum) {
   double launches_ms = 0;
+  double dispatch_ms = 0;
   int64_t residents = 0;  // routed
   int64_t shared = 0;
   for (const PlannedProgram& program : layer.programs) {
     const LaunchCost cost = costs.LaunchAtCapacity(program);
     launches_ms += cost.total_ms();
     sum.npu_energy_j += cost.energy_j;
+    dispatch_ms += costs.SpotCheckMs(program.experts.front().expert);
     for (const PlannedExpert& planned : program.experts) {
       ++(planned.expert < plan.num_experts ? residents : shared);
     }
@@ -108,7 +110,7 @@ void AddPartialOnNpu(const Plan& plan, const LayerPlan& layer, const CostModel& 
   const auto rows = static_cast<int64_t>(resident_share * static_cast<double>(tokens) *
                                          costs.config().moe.experts_per_token) +
                     shared * tokens;
-  const double dispatch_ms = costs.DispatchMs(rows);
+  dispatch_ms += costs.DispatchMs(rows);
   sum.elapsed_ms += dispatch_ms + OverlapOf(costs.profile()).ElapsedMs(launches_ms, experts_ms);
   sum.cpu_busy_ms += dispatch_ms + experts_ms;
 }

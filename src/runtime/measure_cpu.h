@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "base/thread_pool.h"
 #include "npu/profile_fit.h"
+#include "runtime/copy_ring.h"
 #include "runtime/measure_launches.h"
 #include "runtime/measured_programs.h"
 
@@ -16,7 +17,7 @@ namespace npumoe {
 
 struct CpuTimes {
   std::vector<TimedWork> experts;  // of several experts in one call; for Overhead::kNone
-  std::vector<TimedWork> copies;   // io_bytes as the cost model counts them, no weights
+  CopyTimes copies;
 };
 
 // `weights`: type of the experts' weights. All of them together take `memory_bytes` (at least
