@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "plan/attention_shape.h"
+#include "plan/attention_sizes.h"
 
 namespace npumoe {
 namespace {
@@ -25,11 +25,11 @@ LaunchWork Product(double rows, double weights) {
 
 // Every head's two products between activations. The first has a row for every key, the second
 // one for every channel of the values.
-void AddHeads(const AttentionProgramShape& shape, double keys, double chunk,
+void AddHeads(const AttentionSizes& sizes, double keys, double chunk,
               std::vector<LaunchWork>& works) {
-  const auto key_channels = static_cast<double>(shape.head_dim);
-  const auto value_channels = static_cast<double>(shape.value_dim);
-  for (int head = 0; head < shape.num_heads; ++head) {
+  const auto key_channels = static_cast<double>(sizes.key_dim);
+  const auto value_channels = static_cast<double>(sizes.value_dim);
+  for (int head = 0; head < sizes.num_heads; ++head) {
     works.push_back({keys, 2 * keys * key_channels * chunk, 0});
     works.push_back({value_channels, 2 * value_channels * keys * chunk, 0});
   }
@@ -39,19 +39,16 @@ void AddHeads(const AttentionProgramShape& shape, double keys, double chunk,
 
 LaunchCost AttentionLaunchCost(const CostModel& costs, int64_t chunk_tokens,
                                int64_t history_tokens) {
-  const AttentionProgramShape shape = AttentionShapeOf(costs.config());
+  const AttentionSizes sizes = AttentionSizesOf(costs.config());
   const auto chunk = static_cast<double>(chunk_tokens);
-  const auto history = static_cast<double>(history_tokens);
-  const auto hidden = static_cast<double>(shape.hidden);
-  const double keys = history + chunk;
-  const auto key_width = static_cast<double>(shape.num_kv_heads * shape.head_dim);
-  const auto value_width = static_cast<double>(shape.num_kv_heads * shape.value_dim);
-  std::vector<LaunchWork> works = {
-      Product(chunk, hidden * static_cast<double>(shape.num_heads * shape.head_dim)),
-      Product(chunk, hidden * key_width), Product(chunk, hidden * value_width),
-      Product(chunk, hidden * static_cast<double>(shape.num_heads * shape.value_dim))};
-  AddHeads(shape, keys, chunk, works);
-  const double softmax = 2 * static_cast<double>(shape.num_heads) * keys * chunk * kFp16Bytes;
+  const double keys = static_cast<double>(history_tokens) + chunk;
+  std::vector<LaunchWork> works;
+  for (const AttentionSizes::Product& product : sizes.products) {
+    const auto weights = static_cast<double>(product.matrix.out * product.matrix.in);
+    works.push_back(Product(product.rows == ProductRows::kChunk ? chunk : keys, weights));
+  }
+  AddHeads(sizes, keys, chunk, works);
+  const double softmax = 2 * static_cast<double>(sizes.num_heads) * keys * chunk * kFp16Bytes;
   const auto io =
       static_cast<double>(AttentionIoBytes(costs.config(), chunk_tokens, history_tokens));
   return ModelLaunch(costs.profile().npu, works, io + softmax);
@@ -63,16 +60,15 @@ double AttentionFeedMs(const CostModel& costs, int64_t tokens, int64_t cached,
   const auto t = static_cast<double>(tokens);
   const double hidden = config.hidden_size;
   const double mask = static_cast<double>(history_tokens + tokens) * t * kFp16Bytes;
-  return CopyMs(
-      costs, t * hidden * (kNormBytes + kFeedBytes) +
-                 static_cast<double>(cached) * 2 * config.attention.kv_size() * kFeedBytes + mask);
+  return CopyMs(costs, t * hidden * (kNormBytes + kFeedBytes) +
+                           static_cast<double>(cached * CachedDim(config)) * kFeedBytes + mask);
 }
 
 double AttentionTakeMs(const CostModel& costs, int64_t tokens) {
   const ModelConfig& config = costs.config();
   const double rows = config.hidden_size * (kTakeBytes + kResidualBytes);
-  return CopyMs(
-      costs, static_cast<double>(tokens) * (rows + 2.0 * config.attention.kv_size() * kTakeBytes));
+  return CopyMs(costs, static_cast<double>(tokens) *
+                           (rows + static_cast<double>(CachedDim(config)) * kTakeBytes));
 }
 
 double RouterMs(const CostModel& costs, int64_t tokens) {
@@ -94,11 +90,10 @@ LaunchCost HeadLaunchCost(const CostModel& costs, int64_t rows) {
 }
 
 int64_t AttentionIoBytes(const ModelConfig& config, int64_t chunk_tokens, int64_t history_tokens) {
-  const AttentionProgramShape shape = AttentionShapeOf(config);
+  const AttentionSizes sizes = AttentionSizesOf(config);
   const int64_t keys = history_tokens + chunk_tokens;
-  const int64_t rows_and_tables = 2 * (shape.hidden + shape.rotary_dim) * chunk_tokens;
-  const int64_t cache = shape.num_kv_heads * (shape.head_dim + shape.value_dim) * keys;
-  return 2 * (rows_and_tables + keys * chunk_tokens + cache);
+  const int64_t rows_and_tables = 2 * (sizes.hidden + sizes.rotary_dim) * chunk_tokens;
+  return 2 * (rows_and_tables + keys * chunk_tokens + CachedDim(config) * keys);
 }
 
 int64_t HeadIoBytes(const ModelConfig& config, int64_t rows) {
@@ -106,9 +101,11 @@ int64_t HeadIoBytes(const ModelConfig& config, int64_t rows) {
 }
 
 int64_t AttentionWeightBytes(const ModelConfig& config) {
-  const AttentionConfig& attention = config.attention;
-  const int64_t rows = attention.query_size() + 2 * attention.kv_size() + attention.output_size();
-  return 2 * rows * config.hidden_size;
+  int64_t weights = 0;
+  for (const AttentionSizes::Product& product : AttentionSizesOf(config).products) {
+    weights += product.matrix.out * product.matrix.in;
+  }
+  return 2 * weights;
 }
 
 int64_t HeadWeightBytes(const ModelConfig& config) {

@@ -129,8 +129,27 @@ TEST_F(DensePrograms, TakeThePlacesThatExpertsLeave) {
   EXPECT_EQ(MakePlan(inputs_, options_).status().code(), StatusCode::kUnsupported);
 }
 
-TEST_F(DensePrograms, OfLatentAttentionAreRefusedWhenAskedForAndLeftOutElse) {
+TEST_F(DensePrograms, OfLatentAttentionHoldItsMatricesAndMoveItsLatents) {
+  AttentionConfig& attention = inputs_.config.attention;
+  const LatentAttention latent{24, 32, 24, 16, 20};
+  attention.latent = latent;
+  attention.num_kv_heads = attention.num_heads;
+  attention.head_dim = latent.nope_head_dim + latent.rope_head_dim;
+  attention.qk_norm = QkNorm::kNone;
+  options_.attention = NpuUse::kAlways;
+  EXPECT_EQ(Make().attention.layers.size(), 4u);
+  const int64_t hidden = inputs_.config.hidden_size, heads = attention.num_heads;
+  const int64_t weights = hidden * 24 + 24 * heads * 40 + hidden * (32 + 16) +
+                          32 * heads * (24 + 20) + heads * 20 * hidden;
+  EXPECT_EQ(AttentionWeightBytes(inputs_.config), 2 * weights);
+  // x and y, cos and sin, the mask, latents in and out.
+  EXPECT_EQ(AttentionIoBytes(inputs_.config, 64, 96),
+            2 * (2 * hidden * 64 + 2 * 16 * 64 + 160 * 64 + 160 * 48));
+}
+
+TEST_F(DensePrograms, OfLatentAttentionThatNoModelHasAreRefusedWhenAskedForAndLeftOutElse) {
   inputs_.config.attention.latent = LatentAttention{0, 32, 16, 16, 32};
+  inputs_.config.attention.has_sinks = true;
   options_.attention = NpuUse::kAlways;
   const Status refused = MakePlan(inputs_, options_).status();
   EXPECT_EQ(refused.code(), StatusCode::kUnsupported);
@@ -191,6 +210,9 @@ TEST_F(DensePrograms, MustFitTheModel) {
   EXPECT_NE(check().message().find("attention in layer 4"), std::string::npos) << check().message();
   plan.attention.layers.pop_back();
   inputs_.config.rope.pairs = RopePairs::kInterleaved;
+  EXPECT_TRUE(check().ok()) << check().message();
+  inputs_.config.attention.latent = LatentAttention{0, 32, 16, 16, 32};
+  inputs_.config.attention.has_sinks = true;
   EXPECT_FALSE(check().ok());
 }
 

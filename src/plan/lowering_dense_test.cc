@@ -70,6 +70,29 @@ TEST_F(DenseLowering, GivesAttentionAFunctionPerHistoryLengthTheLongestFirst) {
   }
 }
 
+TEST_F(DenseLowering, GivesEachHeadOfLatentAttentionItsRowsOfTheExpansion) {
+  // Heads of 6 channels that stay and 2 that turn, values of 3.
+  config_.attention.latent = LatentAttention{5, 8, 6, 2, 3};
+  config_.attention.num_kv_heads = kHeads;
+  config_.attention.qk_norm = QkNorm::kNone;
+  AttentionWeights& attention = weights_.layers[1].attention;
+  attention = {};
+  attention.o = Matrix(kHidden, kHeads * 3);
+  attention.latent = {Matrix(5, kHidden),     Vector(5), Matrix(kHeads * 8, 5),
+                      Matrix(8 + 2, kHidden), Vector(8), Matrix(kHeads * (6 + 3), 8)};
+  const auto graphs = Lower({ProgramKind::kAttention, 1, 0});
+  ASSERT_EQ(graphs.size(), 3u);
+  EXPECT_EQ(graphs[0].Find("latents")->shape, Shape({1, 8 + 2, 1, 96}));
+  const auto& second = std::get<WeightData>(graphs[0].constants.at("w_expand_1").value);
+  std::vector<uint16_t> bits(9 * 8);
+  ASSERT_TRUE(second.produce(std::as_writable_bytes(std::span(bits))).ok());
+  EXPECT_EQ(F32FromF16(bits[0]), 9 * 8);
+  attention.latent.kv_b = Matrix(kHeads * (6 + 3), 7);
+  const Status refused =
+      LowerPlanned(plan_, config_, weights_, {ProgramKind::kAttention, 1, 0}).status();
+  EXPECT_NE(refused.message().find("expansion of latents"), std::string::npos) << refused.message();
+}
+
 TEST_F(DenseLowering, CutsTheHeadIntoEqualSlices) {
   const auto graphs = Lower({ProgramKind::kHead, 0, 0});
   ASSERT_EQ(graphs.size(), 2u);

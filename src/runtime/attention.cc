@@ -92,6 +92,19 @@ Matrix AsRow(std::vector<float>& values, int64_t columns) {
   return {values.data(), 1, columns, columns};
 }
 
+// One row alone, whose key and value do not go to the cache.
+void AttendGroupedRow(LayerContext& context, int layer, int64_t position, ConstMatrix normed,
+                      AttentionRow& computed, Matrix attended) {
+  const AttentionConfig& config = context.config.attention;
+  std::vector<float> query_row;
+  computed.cached.resize(2);
+  const Projections projected{AsRow(query_row, config.query_size()),
+                              AsRow(computed.cached[0], config.kv_size()),
+                              AsRow(computed.cached[1], config.kv_size())};
+  Project(context, layer, normed, position, projected);
+  AttendToCache(context, layer, position, projected.queries, attended);
+}
+
 }  // namespace
 
 RopeArgs RopeFor(const LayerContext& context, Matrix rows, int head_dim, int64_t position) {
@@ -110,17 +123,19 @@ AttentionRow ComputeAttentionRow(LayerContext& context, int layer, ChunkRows& ro
   const ModelConfig& config = context.config;
   const LayerWeights& weights = context.model.weights.layers[static_cast<size_t>(layer)];
   AttentionRow computed;
-  std::vector<float> normed_row, query_row, attended_row;
+  std::vector<float> normed_row, attended_row;
   const Matrix hidden = Rows(rows.hidden, rows.tokens, config.hidden_size);
   const Matrix normed = AsRow(normed_row, config.hidden_size);
   NormRows(context, {hidden.Row(row), 1, hidden.columns, hidden.columns},
            {weights.attention_norm, weights.attention_norm_bias}, normed);
-  const Projections projected{AsRow(query_row, config.attention.query_size()),
-                              AsRow(computed.key, config.attention.kv_size()),
-                              AsRow(computed.value, config.attention.kv_size())};
-  Project(context, layer, normed, rows.position + row, projected);
   const Matrix attended = AsRow(attended_row, config.attention.output_size());
-  AttendToCache(context, layer, rows.position + row, projected.queries, attended);
+  if (config.attention.latent) {
+    const Matrix latents =
+        AsRow(computed.cached.emplace_back(), config.attention.latent->cache_size());
+    AttendLatentRow(context, layer, rows.position + row, normed, {latents, attended});
+  } else {
+    AttendGroupedRow(context, layer, rows.position + row, normed, computed, attended);
+  }
   MatMul(attended, weights.attention.o, context.vectors.Layer(layer).o_bias,
          AsRow(computed.attended, config.hidden_size), context.pool);
   return computed;
