@@ -1,7 +1,10 @@
 #include "plan/dense_costs.h"
 
+#include <fmt/format.h>
+
 #include <vector>
 
+#include "graph/head_program.h"
 #include "plan/attention_sizes.h"
 
 namespace npumoe {
@@ -19,8 +22,28 @@ double CopyMs(const CostModel& costs, double bytes) {
   return bytes / (costs.profile().cpu.copy_gb_per_s.value * 1e6);
 }
 
-LaunchWork Product(double rows, double weights) {
-  return {rows, 2 * rows * weights, weights * kFp16Bytes};
+LaunchWork Product(WeightFormat format, double rows, const MatrixShape& matrix) {
+  const auto weights = static_cast<double>(matrix.out * matrix.in);
+  return {rows, 2 * rows * weights,
+          static_cast<double>(WeightBytes(format, matrix.out, matrix.in))};
+}
+
+// The head's matrices, one for each slice of the vocabulary.
+std::vector<MatrixShape> HeadMatrices(const ModelConfig& config, int64_t slice_entries) {
+  std::vector<MatrixShape> matrices;
+  for (const HeadSlice& slice :
+       HeadSlices({config.hidden_size, config.vocab_size, 1, slice_entries})) {
+    matrices.push_back({slice.entries, config.hidden_size});
+  }
+  return matrices;
+}
+
+Status CheckRows(const char* what, int64_t in, WeightFormat format) {
+  const int64_t block = ScaleBlock(format);
+  if (block == 0 || in % block == 0) return OkStatus();
+  return Unsupported(
+      fmt::format("weight format {} stores blocks of {}, a matrix of {} has rows of {}; use int8",
+                  Name(format), block, what, in));
 }
 
 // Every head's two products between activations. The first has a row for every key, the second
@@ -44,8 +67,8 @@ LaunchCost AttentionLaunchCost(const CostModel& costs, int64_t chunk_tokens,
   const double keys = static_cast<double>(history_tokens) + chunk;
   std::vector<LaunchWork> works;
   for (const AttentionSizes::Product& product : sizes.products) {
-    const auto weights = static_cast<double>(product.matrix.out * product.matrix.in);
-    works.push_back(Product(product.rows == ProductRows::kChunk ? chunk : keys, weights));
+    works.push_back(Product(costs.formats().dense,
+                            product.rows == ProductRows::kChunk ? chunk : keys, product.matrix));
   }
   AddHeads(sizes, keys, chunk, works);
   const double softmax = 2 * static_cast<double>(sizes.num_heads) * keys * chunk * kFp16Bytes;
@@ -81,10 +104,11 @@ double RouterMs(const CostModel& costs, int64_t tokens) {
          CopyMs(costs, t * hidden * kNormBytes);
 }
 
-LaunchCost HeadLaunchCost(const CostModel& costs, int64_t rows) {
-  const double hidden = costs.config().hidden_size;
-  const double vocabulary = costs.config().vocab_size;
-  const std::vector<LaunchWork> works = {Product(static_cast<double>(rows), hidden * vocabulary)};
+LaunchCost HeadLaunchCost(const CostModel& costs, const HeadPlan& head, int64_t rows) {
+  std::vector<LaunchWork> works;
+  for (const MatrixShape& matrix : HeadMatrices(costs.config(), head.slice_entries)) {
+    works.push_back(Product(costs.formats().dense, static_cast<double>(rows), matrix));
+  }
   return ModelLaunch(costs.profile().npu, works,
                      static_cast<double>(HeadIoBytes(costs.config(), rows)));
 }
@@ -100,16 +124,31 @@ int64_t HeadIoBytes(const ModelConfig& config, int64_t rows) {
   return 2 * rows * (int64_t{config.hidden_size} + config.vocab_size);
 }
 
-int64_t AttentionWeightBytes(const ModelConfig& config) {
-  int64_t weights = 0;
-  for (const AttentionSizes::Product& product : AttentionSizesOf(config).products) {
-    weights += product.matrix.out * product.matrix.in;
+int64_t AttentionWeightBytes(const CostModel& costs) {
+  int64_t bytes = 0;
+  for (const AttentionSizes::Product& product : AttentionSizesOf(costs.config()).products) {
+    bytes += WeightBytes(costs.formats().dense, product.matrix.out, product.matrix.in);
   }
-  return 2 * weights;
+  return bytes;
 }
 
-int64_t HeadWeightBytes(const ModelConfig& config) {
-  return int64_t{2} * config.hidden_size * config.vocab_size;
+int64_t HeadWeightBytes(const CostModel& costs, int64_t slice_entries) {
+  int64_t bytes = 0;
+  for (const MatrixShape& matrix : HeadMatrices(costs.config(), slice_entries)) {
+    bytes += WeightBytes(costs.formats().dense, matrix.out, matrix.in);
+  }
+  return bytes;
+}
+
+Status CheckAttentionFormat(const ModelConfig& config, WeightFormat format) {
+  for (const AttentionSizes::Product& product : AttentionSizesOf(config).products) {
+    NPUMOE_RETURN_IF_ERROR(CheckRows("attention", product.matrix.in, format));
+  }
+  return OkStatus();
+}
+
+Status CheckHeadFormat(const ModelConfig& config, WeightFormat format) {
+  return CheckRows("the vocabulary head", config.hidden_size, format);
 }
 
 }  // namespace npumoe

@@ -141,7 +141,7 @@ TEST_F(DensePrograms, OfLatentAttentionHoldItsMatricesAndMoveItsLatents) {
   const int64_t hidden = inputs_.config.hidden_size, heads = attention.num_heads;
   const int64_t weights = hidden * 24 + 24 * heads * 40 + hidden * (32 + 16) +
                           32 * heads * (24 + 20) + heads * 20 * hidden;
-  EXPECT_EQ(AttentionWeightBytes(inputs_.config), 2 * weights);
+  EXPECT_EQ(AttentionWeightBytes(CostModel(inputs_.config, inputs_.profile, 2)), 2 * weights);
   // x and y, cos and sin, the mask, latents in and out.
   EXPECT_EQ(AttentionIoBytes(inputs_.config, 64, 96),
             2 * (2 * hidden * 64 + 2 * 16 * 64 + 160 * 64 + 160 * 48));
@@ -264,6 +264,43 @@ TEST_F(DensePrograms, AreLaunchedOncePerLayerAndChunkThatTheyHold) {
   EXPECT_EQ(Simulate(plan, costs, trace, 0)->dense_launches, 4 * 2 + 1);
   plan.head = {};
   EXPECT_EQ(Simulate(plan, costs, trace, 0)->dense_launches, 4 * 2);
+}
+
+TEST_F(DensePrograms, AreSmallerInAFormatThatRoundsThem) {
+  options_.attention = options_.head = NpuUse::kAlways;
+  const Plan fp16 = Make();
+  options_.dense_weight_format = WeightFormat::kInt8;
+  const Plan int8 = Make();
+  EXPECT_EQ(int8.dense_weight_format, WeightFormat::kInt8);
+  EXPECT_EQ(int8.weight_format, WeightFormat::kF16);
+  EXPECT_NE(int8.Hash(), fp16.Hash());
+  const AttentionConfig& attention = inputs_.config.attention;
+  const int64_t hidden = inputs_.config.hidden_size, vocabulary = inputs_.config.vocab_size;
+  const int64_t rows = attention.query_size() + 2 * attention.kv_size();
+  const int64_t weights = rows * hidden + hidden * attention.output_size();
+  // A byte less a weight, and a scale a row.
+  const int64_t saved = 4 * (weights - 2 * (rows + hidden)) + vocabulary * (hidden - 2);
+  EXPECT_EQ(fp16.predicted.npu_weight_bytes - int8.predicted.npu_weight_bytes, saved);
+  const CostModel costs(inputs_.config, inputs_.profile, 2,
+                        {.experts = WeightFormat::kF16, .dense = WeightFormat::kInt8});
+  EXPECT_EQ(AttentionWeightBytes(costs), weights + 2 * (rows + hidden));
+}
+
+TEST_F(DensePrograms, TakeNoBlocksThatTheirRowsDoNotFill) {
+  options_.attention = NpuUse::kAlways;
+  options_.head = NpuUse::kNever;
+  options_.dense_weight_format = WeightFormat::kInt8Block32;
+  Plan plan = Make();
+  EXPECT_EQ(plan.attention.layers.size(), 4u);
+  inputs_.config.attention.num_heads = inputs_.config.attention.num_kv_heads = 1;
+  inputs_.config.attention.head_dim = 48;
+  const auto expect_refused = [](const Status& refused) {
+    EXPECT_NE(refused.message().find("a matrix of attention has rows of 48; use int8"),
+              std::string::npos)
+        << refused.message();
+  };
+  expect_refused(MakePlan(inputs_, options_).status());
+  expect_refused(CheckPlanFits(plan, inputs_.config, inputs_.model_hash, inputs_.profile));
 }
 
 TEST_F(DensePrograms, CostMoreBehindALongerHistory) {

@@ -32,7 +32,7 @@ int64_t NormChannels(const AttentionProgramShape& shape, int heads) {
 }  // namespace
 
 Result<WeightMatrix> DenseLowering::Matrix(const TensorView& weights, const Shape& shape,
-                                           const char* name) const {
+                                           const std::string& name) const {
   return LowerMatrix(format, weights, shape, place + name, encoders);
 }
 
@@ -111,7 +111,7 @@ Status LowerExpansion(const LatentProgramShape& shape, const TensorView& kv_b,
   for (int head = 0; head < shape.num_heads; ++head) {
     const TensorView rows = RowsOf(kv_b, head * shape.expanded_dim(), shape.expanded_dim());
     const std::string name = "expansion of head " + std::to_string(head);
-    NPUMOE_ASSIGN_OR_RETURN(WeightMatrix matrix, lowering.Matrix(rows, rows.shape, name.c_str()));
+    NPUMOE_ASSIGN_OR_RETURN(WeightMatrix matrix, lowering.Matrix(rows, rows.shape, name));
     lowered.expand.push_back(std::move(matrix));
   }
   return OkStatus();

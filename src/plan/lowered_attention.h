@@ -20,7 +20,7 @@ struct DenseLowering {
   std::string place;
 
   Result<WeightMatrix> Matrix(const TensorView& weights, const Shape& shape,
-                              const char* name) const;
+                              const std::string& name) const;
 };
 
 Result<AttentionProgramWeights> LowerAttentionWeights(const AttentionProgramShape& shape,

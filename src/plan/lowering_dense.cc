@@ -13,7 +13,8 @@ TensorView EntriesOf(const TensorView& vector, const HeadSlice& slice) {
   return {vector.dtype, Shape{slice.entries}, vector.data + BytesOf(vector.dtype, slice.first)};
 }
 
-Result<HeadWeights> LowerHeadWeights(const ModelWeights& weights, const HeadProgramShape& shape) {
+Result<HeadWeights> LowerHeadWeights(const ModelWeights& weights, const HeadProgramShape& shape,
+                                     const DenseLowering& lowering) {
   if (!(weights.lm_head.shape == Shape{shape.vocabulary, shape.hidden})) {
     return InvalidInput("head: has shape " + weights.lm_head.shape.ToString() +
                         ", the model's configuration says " +
@@ -21,15 +22,15 @@ Result<HeadWeights> LowerHeadWeights(const ModelWeights& weights, const HeadProg
   }
   HeadWeights lowered;
   for (const HeadSlice& slice : HeadSlices(shape)) {
-    const std::string what = "head, entries from " + std::to_string(slice.first);
-    NPUMOE_ASSIGN_OR_RETURN(
-        WeightMatrix matrix,
-        LowerMatrix(WeightFormat::kF16, RowsOf(weights.lm_head, slice.first, slice.entries),
-                    Shape{slice.entries, shape.hidden}, what));
+    const std::string what = "entries from " + std::to_string(slice.first);
+    NPUMOE_ASSIGN_OR_RETURN(WeightMatrix matrix,
+                            lowering.Matrix(RowsOf(weights.lm_head, slice.first, slice.entries),
+                                            Shape{slice.entries, shape.hidden}, what));
     lowered.slices.push_back(std::move(matrix));
     if (weights.lm_head_bias.empty()) continue;
-    NPUMOE_ASSIGN_OR_RETURN(WeightData bias, LowerVector(EntriesOf(weights.lm_head_bias, slice),
-                                                         Shape{slice.entries}, what + ", bias"));
+    NPUMOE_ASSIGN_OR_RETURN(
+        WeightData bias, LowerVector(EntriesOf(weights.lm_head_bias, slice), Shape{slice.entries},
+                                     lowering.place + what + ", bias"));
     lowered.biases.push_back(std::move(bias));
   }
   return lowered;
@@ -51,9 +52,10 @@ Result<std::vector<Graph>> LargestFirst(size_t sizes, const char* prefix, Build 
 }  // namespace
 
 Result<std::vector<Graph>> LowerAttention(const Plan& plan, const ModelConfig& config,
-                                          const AttentionWeights& weights, int layer) {
+                                          const AttentionWeights& weights, int layer,
+                                          Encoders* encoders) {
   NPUMOE_RETURN_IF_ERROR(CheckAttentionFits(config));
-  const DenseLowering lowering{WeightFormat::kF16, nullptr,
+  const DenseLowering lowering{plan.dense_weight_format, encoders,
                                "layer " + std::to_string(layer) + ", attention, "};
   const std::vector<int64_t>& histories = plan.attention.history_tokens;
   const auto of_all_histories = [&](auto build_graph, const auto& shape, const auto& lowered) {
@@ -74,9 +76,11 @@ Result<std::vector<Graph>> LowerAttention(const Plan& plan, const ModelConfig& c
 }
 
 Result<std::vector<Graph>> LowerHead(const Plan& plan, const ModelConfig& config,
-                                     const ModelWeights& weights) {
+                                     const ModelWeights& weights, Encoders* encoders) {
   HeadProgramShape shape{config.hidden_size, config.vocab_size, 1, plan.head.slice_entries};
-  NPUMOE_ASSIGN_OR_RETURN(const HeadWeights lowered, LowerHeadWeights(weights, shape));
+  NPUMOE_ASSIGN_OR_RETURN(
+      const HeadWeights lowered,
+      LowerHeadWeights(weights, shape, {plan.dense_weight_format, encoders, "head, "}));
   const std::vector<int64_t>& rows = plan.head.rows;
   return LargestFirst(rows.size(), "rows_", [&](size_t i, const std::string& name) {
     shape.rows = rows[i];
@@ -93,9 +97,9 @@ Result<std::vector<Graph>> LowerPlanned(const Plan& plan, const ModelConfig& con
       return LowerProgram(plan, {id.layer, {}}, ExpertProgramOf(plan, id),
                           weights.layers[layer].experts, encoders);
     case ProgramKind::kAttention:
-      return LowerAttention(plan, config, weights.layers[layer].attention, id.layer);
+      return LowerAttention(plan, config, weights.layers[layer].attention, id.layer, encoders);
     case ProgramKind::kHead:
-      return LowerHead(plan, config, weights);
+      return LowerHead(plan, config, weights, encoders);
   }
   return InvalidInput("no such program");
 }

@@ -28,11 +28,12 @@ Matrix Columns(const Matrix& matrix, int64_t begin, int64_t columns) {
 class LatentLayer {
  public:
   // Rows from `position` on, whose latents go to `own`.
-  LatentLayer(LayerContext& context, int layer, int64_t position, Matrix own)
+  LatentLayer(LayerContext& context, int layer, const AttentionWeights& weights, int64_t position,
+              Matrix own)
       : context_(context),
         config_(context.config.attention),
         latent_(*config_.latent),
-        weights_(context.model.weights.layers[static_cast<size_t>(layer)].attention),
+        weights_(weights),
         q_bias_(context.vectors.Layer(layer).q_bias),
         position_(position),
         own_(own),
@@ -168,8 +169,9 @@ class LatentLayer {
 
 void AttendLatent(LayerContext& context, int layer, const ChunkRows& rows, ConstMatrix normed,
                   Matrix attended) {
-  LatentLayer latent(context, layer, rows.position,
-                     context.cache.Keys(layer, rows.position, rows.tokens));
+  LatentLayer latent(context, layer,
+                     context.model.weights.layers[static_cast<size_t>(layer)].attention,
+                     rows.position, context.cache.Keys(layer, rows.position, rows.tokens));
   latent.Project(normed);
   if (rows.tokens == 1) {
     latent.AttendAbsorbed(attended);
@@ -178,9 +180,9 @@ void AttendLatent(LayerContext& context, int layer, const ChunkRows& rows, Const
   }
 }
 
-void AttendLatentRow(LayerContext& context, int layer, int64_t position, ConstMatrix normed,
-                     const LatentRow& out) {
-  LatentLayer latent(context, layer, position, out.latents);
+void AttendLatentRow(LayerContext& context, int layer, const AttentionWeights& weights,
+                     int64_t position, ConstMatrix normed, const LatentRow& out) {
+  LatentLayer latent(context, layer, weights, position, out.latents);
   latent.Project(normed);
   latent.AttendAbsorbed(out.attended);
 }

@@ -7,7 +7,7 @@
 #include "base/dtype.h"
 #include "plan/attention_shape.h"
 #include "runtime/attention.h"
-#include "runtime/row_error.h"
+#include "runtime/dense_checks.h"
 
 namespace npumoe {
 namespace {
@@ -110,49 +110,28 @@ void StoreInCache(LayerContext& context, int layer, const ChunkRows& rows,
   }
 }
 
-double ErrorOf(const OutputRow& row, const std::vector<float>& expected) {
-  RowError error;
-  error.Add(row, expected);
-  return error.Relative();
-}
-
-// How far a row of the launch is from the CPU's.
-struct AttentionError {
-  double cached = 0;
-  double attended = 0;
-};
-
-AttentionError ErrorOfRow(const AttentionState& state, int64_t row, const AttentionRow& expected) {
-  const std::vector<DeviceBuffer*>& outputs = state.launch.outputs;
-  AttentionError error;
-  for (size_t part = 0; part < expected.cached.size(); ++part) {
-    error.cached = std::max(error.cached, ErrorOf(state.function->NewCached(part, row, outputs),
-                                                  expected.cached[part]));
-  }
-  error.attended = ErrorOf(state.function->Attended(row, outputs), expected.attended);
-  return error;
-}
-
 // What the chunk adds to the cache is there.
-void CheckRowsOnCpu(LayerContext& context, NpuLaunches& launches, int layer, ChunkRows& rows,
+void CheckRowsOnCpu(LayerContext& context, NpuExecutor& npu, int layer, ChunkRows& rows,
                     AttentionState& state) {
+  NpuLaunches& launches = npu.launches();
   const NpuLaunches::Checks checks = launches.NextChecks(state.launch);
   std::mt19937_64 random(checks.seed);
   for (int i = 0; i < checks.rows; ++i) {
     const int64_t r =
         checks.every_row ? i : static_cast<int64_t>(random() % static_cast<uint64_t>(rows.tokens));
-    const AttentionError error = ErrorOfRow(state, r, ComputeAttentionRow(context, layer, rows, r));
-    const double largest = std::max(error.cached, error.attended);
-    launches.AddChecks(state.launch, {1, largest, 0});
-    if (error.cached > kKeyErrorLimit || error.attended > kAttendedErrorLimit) {
-      launches.RejectNumbers(state.launch, largest);
-      return;
-    }
+    const RowVerdict verdict = CheckAttentionRow(context, npu.plan(), layer, rows, r,
+                                                 *state.function, state.launch.outputs);
+    const RowsChecked& error = verdict.error;
+    launches.AddChecks(state.launch, {1, error.relative, error.root_mean_square});
+    if (verdict.is_right) continue;
+    launches.RejectNumbers(state.launch, error.relative);
+    return;
   }
 }
 
-void Take(LayerContext& context, NpuLaunches& launches, int layer, ChunkRows& rows,
+void Take(LayerContext& context, NpuExecutor& npu, int layer, ChunkRows& rows,
           AttentionState& state) {
+  NpuLaunches& launches = npu.launches();
   const CpuWork work(context.stages.attention_ms, context.timeline, rows.chunk, layer,
                      "attention output");
   const AttentionFunction& function = *state.function;
@@ -162,7 +141,7 @@ void Take(LayerContext& context, NpuLaunches& launches, int layer, ChunkRows& ro
   }
   if (launches.RejectIfDistrusted(state.launch)) return;
   StoreInCache(context, layer, rows, state);
-  CheckRowsOnCpu(context, launches, layer, rows, state);
+  CheckRowsOnCpu(context, npu, layer, rows, state);
   if (state.launch.state != Launch::State::kDone) return;
   const auto attended =
       AllRows(rows.tokens, [&](int64_t r) { return function.Attended(r, state.launch.outputs); });
@@ -197,7 +176,7 @@ void FinishAttention(LayerContext& context, NpuExecutor* npu, int layer, ChunkRo
   launches.Await(state.launch, *context.timeline);
   if (state.launch.state == Launch::State::kDone) {
     context.timeline->WaitUntil(state.launch.end_ms);
-    Take(context, launches, layer, rows, state);
+    Take(context, *npu, layer, rows, state);
   }
   if (state.launch.state == Launch::State::kFailed) {
     AttendOnCpu(context, launches, layer, rows, state);

@@ -13,13 +13,6 @@
 
 namespace npumoe {
 
-// Largest error of a checked row that is taken for rounding, of the row's largest value. Keys and
-// values, or latents, are one product of values rounded by up to 2^-11 each: as for experts in fp16
-// (spot_check.cc). What is attended also passes through logits in fp16: one of size 16 is off by up
-// to 2^-8, which moves its share by 0.4%; ten times that.
-inline constexpr double kKeyErrorLimit = 1e-2;
-inline constexpr double kAttendedErrorLimit = 4e-2;
-
 // Of one chunk in flight; reused from layer to layer and chunk to chunk.
 struct AttentionState {
   AttentionFunction* function = nullptr;  // that runs; null: nothing is in flight

@@ -7,6 +7,7 @@
 #include "plan/attention_shape.h"
 #include "plan/dense_costs.h"
 #include "runtime/faulty_device.h"
+#include "runtime/dense_checks.h"
 #include "runtime/npu_head.h"
 #include "runtime/test_npu.h"
 #include "runtime/test_routing.h"
@@ -203,7 +204,7 @@ TEST_F(NpuAttention, TakesTheTimeThatThePlannerPredicts) {
   const PlacementReport report = executor->report();
   const double attention_ms = AttentionLaunchCost(costs, 64, 0).total_ms();
   EXPECT_NEAR(Of(report, kFirst).npu_time_ms, attention_ms, 1e-9 * attention_ms);
-  const double head_ms = HeadLaunchCost(costs, 16).total_ms();
+  const double head_ms = HeadLaunchCost(costs, bench_.plan.head, 16).total_ms();
   EXPECT_NEAR(Of(report, kHead).npu_time_ms, head_ms, 1e-9 * head_ms);
 }
 
