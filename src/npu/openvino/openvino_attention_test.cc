@@ -96,7 +96,8 @@ class OpenvinoLatentAttention : public OpenvinoTest {};
 TEST_F(OpenvinoLatentAttention, EqualsTheEmulator) {
   ThreadPool pool(2);
   const auto device = OpenCpu(pool);
-  for (const int64_t query_rank : {0, 24}) {
+  for (const WeightFormat format : {WeightFormat::kF16, WeightFormat::kInt8}) {
+    const int64_t query_rank = format == WeightFormat::kF16 ? 0 : 24;
     const LatentProgramShape shape{.hidden = 64,
                                    .num_heads = 4,
                                    .query_rank = query_rank,
@@ -106,8 +107,7 @@ TEST_F(OpenvinoLatentAttention, EqualsTheEmulator) {
                                    .value_dim = 20,
                                    .scale = 0.158f,
                                    .norm_epsilon = 1e-6f};
-    const LatentProgramWeights weights =
-        npumoe::testing::RandomLatentAttention(shape, WeightFormat::kF16, 500);
+    const LatentProgramWeights weights = npumoe::testing::RandomLatentAttention(shape, format, 500);
     for (const AttentionExtent& extent : {AttentionExtent{32, 0}, AttentionExtent{32, 64}}) {
       const Result<Graph> graph = BuildLatentAttentionGraph(shape, weights, extent);
       ASSERT_TRUE(graph.ok()) << graph.status().message();
