@@ -1,5 +1,9 @@
 #include "plan/attention_sizes.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+
 #include "plan/attention_shape.h"
 
 namespace npumoe {
@@ -44,6 +48,17 @@ AttentionSizes Latent(const LatentProgramShape& shape) {
 AttentionSizes AttentionSizesOf(const ModelConfig& config) {
   return config.attention.latent ? Latent(LatentShapeOf(config))
                                  : Grouped(AttentionShapeOf(config));
+}
+
+Status CheckAttentionWidths(const ModelConfig& config, int64_t max_channels) {
+  for (const AttentionSizes::Product& product : AttentionSizesOf(config).products) {
+    const int64_t widest = std::max(product.matrix.out, product.matrix.in);
+    if (widest <= max_channels) continue;
+    return Unsupported(
+        fmt::format("attention with a matrix of {} channels is CPU work; the chip takes {}", widest,
+                    max_channels));
+  }
+  return OkStatus();
 }
 
 int64_t CachedDim(const ModelConfig& config) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/status.h"
 #include "graph/weights/declare_matrix.h"
 #include "model/config.h"
 
@@ -27,6 +28,8 @@ struct AttentionSizes {
 
 // Of a model that fits (attention_shape.h).
 AttentionSizes AttentionSizesOf(const ModelConfig& config);
+// kUnsupported where one of its matrices has more rows or columns than the chip's channels.
+Status CheckAttentionWidths(const ModelConfig& config, int64_t max_channels);
 // Numbers in the cache for a token: keys and values of all heads, or its latents.
 int64_t CachedDim(const ModelConfig& config);
 

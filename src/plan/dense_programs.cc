@@ -6,6 +6,7 @@
 
 #include "base/checked_math.h"
 #include "plan/attention_shape.h"
+#include "plan/attention_sizes.h"
 #include "plan/dense_costs.h"
 #include "plan/plan_for_chunk.h"
 #include "plan/program_limits.h"
@@ -48,6 +49,7 @@ Status AddAttention(const PlanningProblem& problem, Plan& plan) {
   const ModelConfig& config = problem.costs.config();
   const ChipProfile& profile = problem.costs.profile();
   NPUMOE_RETURN_IF_ERROR(CheckAttentionFits(config));
+  NPUMOE_RETURN_IF_ERROR(CheckAttentionWidths(config, profile.limits.max_channels));
   NPUMOE_RETURN_IF_ERROR(CheckAttentionFormat(config, plan.dense_weight_format));
   const int64_t layer_bytes = AttentionWeightBytes(problem.costs);
   NPUMOE_RETURN_IF_ERROR(CheckBytes(layer_bytes, profile.limits, "attention"));

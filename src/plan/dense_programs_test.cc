@@ -147,6 +147,23 @@ TEST_F(DensePrograms, OfLatentAttentionHoldItsMatricesAndMoveItsLatents) {
             2 * (2 * hidden * 64 + 2 * 16 * 64 + 160 * 64 + 160 * 48));
 }
 
+// DeepSeek-V2's 128 heads of 192 channels.
+TEST_F(DensePrograms, OfMoreChannelsThanTheChipTakesAreRefusedWhenAskedForAndLeftOutElse) {
+  AttentionConfig& attention = inputs_.config.attention;
+  attention.latent = LatentAttention{1536, 512, 128, 64, 128};
+  attention.num_heads = attention.num_kv_heads = 128;
+  attention.head_dim = 192;
+  attention.qk_norm = QkNorm::kNone;
+  options_.attention = NpuUse::kAlways;
+  const Status refused = MakePlan(inputs_, options_).status();
+  EXPECT_EQ(refused.code(), StatusCode::kUnsupported);
+  EXPECT_NE(refused.message().find("a matrix of 24576 channels is CPU work; the chip takes 16384"),
+            std::string::npos)
+      << refused.message();
+  options_.attention = NpuUse::kAuto;
+  EXPECT_TRUE(Make().attention.layers.empty());
+}
+
 TEST_F(DensePrograms, OfLatentAttentionThatNoModelHasAreRefusedWhenAskedForAndLeftOutElse) {
   inputs_.config.attention.latent = LatentAttention{0, 32, 16, 16, 32};
   inputs_.config.attention.has_sinks = true;

@@ -8,6 +8,7 @@
 
 #include "base/hash.h"
 #include "plan/attention_shape.h"
+#include "plan/attention_sizes.h"
 #include "plan/dense_costs.h"
 
 namespace npumoe {
@@ -129,6 +130,7 @@ Status CheckAttention(const Plan& plan, const ModelConfig& config, const NpuLimi
                     "one with " + std::to_string(config.num_layers) + " layers");
   }
   NPUMOE_RETURN_IF_ERROR(CheckAttentionFits(config).WithContext("the plan's attention programs"));
+  NPUMOE_RETURN_IF_ERROR(CheckAttentionWidths(config, limits.max_channels));
   return CheckAttentionFormat(config, plan.dense_weight_format);
 }
 

@@ -6,8 +6,8 @@
 
 #include "plan/attention_shape.h"
 #include "plan/dense_costs.h"
-#include "runtime/faulty_device.h"
 #include "runtime/dense_checks.h"
+#include "runtime/faulty_device.h"
 #include "runtime/npu_head.h"
 #include "runtime/test_npu.h"
 #include "runtime/test_routing.h"
