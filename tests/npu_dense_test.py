@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from conftest import DEMO
 
@@ -127,6 +127,26 @@ def test_a_device_that_hangs_is_given_up_soon(npumoe, short):
     assert report["ids"] == ids
     assert time.monotonic() - begin < 8 * 0.5 + 5  # deadlines of half a second, and the CPU's work
     assert all(not p["in_service"] for p in report["placement"]["programs"])
+
+
+@pytest.mark.parametrize("name", ["deepseek-v2", "deepseek-v2-yarn", "mixtral", "granite-moe"])
+def test_latents_and_pairs_side_by_side_stay_close(npumoe, golden_folder, name, tmp_path):
+    """DeepSeek's cache holds latents; in a GGUF of Llama's kind the pairs that turn are neighbours.
+    A token whose routing fp16 tips is another computation."""
+    model = golden_folder(name)
+    tokens = load_file(model / "expected.safetensors")["long.ids"]
+    ids = tmp_path / "long.ids"
+    ids.write_text(" ".join(map(str, tokens)))
+    if not name.startswith("deepseek"):
+        npumoe("convert", model, tmp_path / "model.gguf")
+        model = tmp_path / "model.gguf"
+    options, plan = prepare(npumoe, model, tmp_path, 64, len(tokens), ("--ids-file", ids))
+    assert plan["attention"]["history_tokens"] == [0, 64, 128, 192]
+    report = json.loads(npumoe("perplexity", model, "--ids-file", ids, "-c", len(tokens), *options,
+                               "--kl-against", "cpu", "--require-npu", "--json"))
+    assert report["executed"] == report["recounted"]
+    assert report["executed"]["dropped_rows"] == 0
+    assert report["mean_kl_same_routing"] < 1e-3
 
 
 LONG = {"architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe", "hidden_size": 128,

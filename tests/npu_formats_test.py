@@ -43,6 +43,26 @@ def test_a_weight_format_costs_no_more_than_its_rounding(npumoe, calibration, tm
     assert report["mean_kl"] < FORMATS[weights]
 
 
+# The same of attention and head beside experts in fp16; seen: 7e-5, 3e-4, 3e-3, 3e-2.
+DENSE_FORMATS = {"fp16": 2e-4, "int8": 1e-3, "lut6": 1e-2, "lut4": 1e-1}
+
+
+@pytest.mark.parametrize("weights", DENSE_FORMATS)
+def test_attention_and_head_have_a_format_of_their_own(npumoe, calibration, tmp_path, weights):
+    plan, report = report_of(npumoe, calibration, tmp_path, "--npu-dense-weights", weights,
+                             "--npu-attention", "on", "--npu-head", "on")
+    assert plan["weight_format"] == "fp16" and plan["dense_weight_format"] == weights
+    assert report["executed"]["dropped_rows"] == 0
+    assert report["executed"] == report["recounted"]
+    assert report["mean_kl"] < DENSE_FORMATS[weights]
+    made = json.loads(npumoe(
+        "run", DEMO, "-f", DEMO / "needle_question.txt", "-n", 8, "--temp", 0, "--json", "--plan",
+        tmp_path / "plan.json", "--cache", tmp_path / "cache", "--require-npu"))
+    assert made["dispatch"]["dropped_rows"] == 0
+    if weights != "lut4":
+        assert made["text"].strip().startswith("4821907")
+
+
 def test_compile_says_what_rounding_costs(npumoe, calibration, tmp_path):
     plan = tmp_path / "plan.json"
     npumoe("plan", DEMO, "--calibration", calibration, "--min-npu-share", 0.9, "--chunk", 256,
@@ -51,6 +71,21 @@ def test_compile_says_what_rounding_costs(npumoe, calibration, tmp_path):
     assert "weights rounded to int8: the worst matrix is off by" in npumoe(*compiled, tmp_path / "a")
     report = json.loads(npumoe(*compiled, tmp_path / "b", "--json"))
     assert 1e-3 < report["largest_weight_error"] < 2e-2
+
+
+def test_verify_holds_rounded_attention_to_the_limit_of_its_format(npumoe, calibration, tmp_path):
+    plan = tmp_path / "plan.json"
+    npumoe("plan", DEMO, "--calibration", calibration, "--min-npu-share", 0.9, "--chunk", 256,
+           "--npu-dense-weights", "int8", "--npu-attention", "on", "--npu-head", "on", "-o", plan)
+    compiled = npumoe("compile", DEMO, "--plan", plan, "--cache", tmp_path / "cache")
+    assert "weights rounded to int8 (attention and head): the worst matrix" in compiled
+    verify = ("verify", DEMO, "--plan", plan, "--cache", tmp_path / "cache", "--data",
+              DEMO / "held_out_text.txt", "--tokens", 1024)
+    report = json.loads(npumoe(*verify, "--json"))
+    dense = [v for v in report["numeric"] if v["kind"] != "experts"]
+    assert len(dense) == 5 and all(v["passed"] and v["rows"] > 0 for v in dense)
+    assert all(1e-3 < v["error"] < 7.5e-2 for v in dense)
+    assert ", attention within 7.5e-02, head within 7.5e-02" in npumoe(*verify)
 
 
 @pytest.mark.parametrize("strategy", ["optimal", "tiers+groups"])

@@ -28,8 +28,9 @@ HIDDEN, INTERMEDIATE = 96, 64
 FORMATS = ["fp16", "int8", "int8-block32", "int4-block32", "lut4", "lut6"]
 EXPERTS = [f"experts-{form}-{kind}" for form in "ABC" for kind in [*FORMATS, "clamped"]]
 ATTENTION = [f"attention-{kind}" for kind in
-             ["plain", "norm-per-head", "norm-and-clip", "sinks-and-biases"]]
-NAMES = [*EXPERTS, *ATTENTION, "head-fp16", "head-int8", "gguf-Q8_0", "gguf-Q4_0"]
+             ["plain", "norm-per-head", "norm-and-clip", "sinks-and-biases", "pairs-side-by-side"]]
+LATENT = ["latent-plain", "latent-low-rank-queries"]
+NAMES = [*EXPERTS, *ATTENTION, *LATENT, "head-fp16", "head-int8", "gguf-Q8_0", "gguf-Q4_0"]
 COMPRESSION = {"int8": "constexpr_blockwise_shift_scale", "lut": "constexpr_lut_to_dense",
                "int4": "constexpr_blockwise_shift_scale", "fp16": None}
 
@@ -94,7 +95,8 @@ def inputs_of(function, rng):
 def test_the_judge_accepts_every_package(packages, name):
     description = describe(open_package(packages / f"{name}.mlpackage"))
     functions = description["functions"]
-    expected = {"experts": {"rows_32", "rows_64"}, "attention": {"history_0", "history_64"}}
+    histories = {"history_0", "history_64"}
+    expected = {"experts": {"rows_32", "rows_64"}, "attention": histories, "latent": histories}
     kind = name.split("-")[0]
     one = kind in ("head", "gguf") or name.endswith("clamped")
     assert set(functions) == ({"main"} if one else expected[kind])

@@ -41,6 +41,16 @@ void PrintJson(const CompileReport& report, const std::string& cache) {
                          .dump(2));
 }
 
+// Of experts, and of attention and head where the plan has them.
+std::string RoundedFormats(const Plan& plan) {
+  const bool has_dense = !plan.attention.layers.empty() || !plan.head.rows.empty();
+  const std::string experts = Name(plan.weight_format), dense = Name(plan.dense_weight_format);
+  if (!has_dense || experts == dense) return experts;
+  if (plan.weight_format == WeightFormat::kF16) return dense + " (attention and head)";
+  if (plan.dense_weight_format == WeightFormat::kF16) return experts + " (experts)";
+  return experts + " (experts) and " + dense + " (attention and head)";
+}
+
 Status RunCompile(const Options& options) {
   NPUMOE_ASSIGN_OR_RETURN(const auto model, LoadModel(options.model));
   NPUMOE_ASSIGN_OR_RETURN(const Plan plan, ReadPlanFile(options.plan));
@@ -62,7 +72,7 @@ Status RunCompile(const Options& options) {
                report.reused);
     if (report.largest_weight_error > 0) {
       fmt::print("weights rounded to {}: the worst matrix is off by {} (root mean square)\n",
-                 Name(plan.weight_format), FormatPercent(report.largest_weight_error));
+                 RoundedFormats(plan), FormatPercent(report.largest_weight_error));
     }
   }
   return OkStatus();

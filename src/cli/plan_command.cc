@@ -19,6 +19,9 @@
 namespace npumoe::cli {
 namespace {
 
+const std::vector<std::string> kWeightFormats = {"fp16",         "int8", "int8-block32",
+                                                 "int4-block32", "lut4", "lut6"};
+
 struct Options {
   std::string model;
   std::string calibration;
@@ -29,6 +32,7 @@ struct Options {
   bool allow_lossy = false;
   double min_npu_share = 0;
   std::string weights = "fp16";
+  std::string dense_weights = "fp16";
   int buckets = 1;
   std::string attention = "auto";
   std::string head = "auto";
@@ -54,6 +58,7 @@ Result<PlanOptions> ParseOptions(const Options& options, const Model& model) {
   }
   plan.min_npu_share = options.min_npu_share;
   NPUMOE_ASSIGN_OR_RETURN(plan.weight_format, ParseWeightFormat(options.weights));
+  NPUMOE_ASSIGN_OR_RETURN(plan.dense_weight_format, ParseWeightFormat(options.dense_weights));
   plan.max_buckets = options.buckets;
   NPUMOE_ASSIGN_OR_RETURN(plan.attention, ParseNpuUse(options.attention));
   NPUMOE_ASSIGN_OR_RETURN(plan.head, ParseNpuUse(options.head));
@@ -100,6 +105,9 @@ void PrintSummary(const Plan& plan, const std::string& out) {
   table.AddRow({"expert work on the NPU", FormatPercent(p.npu_share), "-"});
   table.AddRow({"attention on the NPU", LayersOnNpu(plan), "-"});
   table.AddRow({"vocabulary head on the NPU", plan.head.rows.empty() ? "no" : "yes", "-"});
+  table.AddRow({"weights of experts; of attention and head",
+                fmt::format("{}; {}", Name(plan.weight_format), Name(plan.dense_weight_format)),
+                "-"});
   table.AddRow({"padding", FormatPercent(p.padding), "-"});
   table.AddRow({plan.overflow == OverflowMode::kDrop ? "dropped (lossy)" : "spill",
                 FormatPercent(p.spill), "-"});
@@ -170,8 +178,13 @@ void AddDecisionOptions(CLI::App& command, Options& options) {
       ->capture_default_str();
   command
       .add_option("--npu-weights", options.weights,
-                  "Format of the programs' weights; formats other than fp16 round them")
-      ->check(CLI::IsMember({"fp16", "int8", "int8-block32", "int4-block32", "lut4", "lut6"}))
+                  "Format of the experts' weights in programs; formats other than fp16 round them")
+      ->check(CLI::IsMember(kWeightFormats))
+      ->capture_default_str();
+  command
+      .add_option("--npu-dense-weights", options.dense_weights,
+                  "The same of attention and head, whose rounding reaches every token")
+      ->check(CLI::IsMember(kWeightFormats))
       ->capture_default_str();
   command
       .add_option("--buckets", options.buckets,

@@ -18,8 +18,6 @@
 #include "cli/verify_conformance.h"
 #include "cli/verify_graph.h"
 #include "model/safetensors.h"
-#include "runtime/npu_attention.h"
-#include "runtime/npu_head.h"
 #include "runtime/recount.h"
 #include "runtime/trace_recorder.h"
 #include "runtime/verify.h"
@@ -149,15 +147,15 @@ std::string ErrorText(const ProgramVerdict& verdict) {
 std::string NumbersText(const std::vector<ProgramVerdict>& verdicts) {
   std::string text =
       fmt::format("every program within {:.0e} of the reference kernels", kProgramErrorLimit);
-  double largest = kProgramErrorLimit;
+  std::map<ProgramKind, double> limits;
   int64_t not_compared = 0;
   for (const ProgramVerdict& verdict : verdicts) {
-    if (verdict.was_compared()) largest = std::max(largest, verdict.limit);
+    if (verdict.was_compared()) limits[verdict.id.kind] = verdict.limit;
     if (!verdict.was_compared()) ++not_compared;
   }
-  if (largest > kProgramErrorLimit) {
-    text += fmt::format(", attention within {:.0e}, the head within {:.0e}", kAttendedErrorLimit,
-                        kLogitErrorLimit);
+  for (const ProgramKind kind : {ProgramKind::kAttention, ProgramKind::kHead}) {
+    if (!limits.contains(kind)) continue;
+    text += fmt::format(", {} within {:.1e}", Name(kind), limits[kind]);
   }
   if (not_compared > 0) {
     text +=

@@ -20,18 +20,16 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
+#include "graph/attention_heads.h"
+#include "graph/attention_parts.h"
 #include "graph/graph.h"
 #include "graph/weight_format.h"
 
 namespace npumoe {
-
-// Apple's additive mask: far below any logit and within fp16 (ane-facts, section 4).
-inline constexpr float kMaskedOut = -40000.0f;
 
 enum class HeadNorm { kNone, kPerHead, kWholeWidth };  // RMS norm of queries and keys
 
@@ -39,14 +37,14 @@ struct AttentionProgramShape {
   int64_t hidden = 0;
   int num_heads = 0;
   int num_kv_heads = 0;
-  int64_t head_dim = 0;   // of queries and keys
-  int64_t value_dim = 0;  // of values
-  int64_t rotary_dim =
-      0;            // the first so many channels of a head rotate (halves, not pairs); 0: none
-  float scale = 0;  // of the logits
+  int64_t head_dim = 0;    // of queries and keys
+  int64_t value_dim = 0;   // of values
+  int64_t rotary_dim = 0;  // the first so many channels of a head rotate; 0: none
+  float scale = 0;         // of the logits
   HeadNorm head_norm = HeadNorm::kNone;
   float norm_epsilon = 0;
   float clip_qkv = 0;  // 0: none
+  RotaryPairs rotary_pairs = RotaryPairs::kHalves;
 };
 
 struct AttentionProgramWeights {
@@ -59,11 +57,6 @@ struct AttentionProgramWeights {
   // fp16 [head_dim], or [num_heads * head_dim] and [num_kv_heads * head_dim].
   WeightData query_norm = {}, key_norm = {};
   std::vector<float> sinks;  // [num_heads] or empty: one more logit without a value
-};
-
-struct AttentionExtent {
-  int64_t chunk_tokens = 0;    // C
-  int64_t history_tokens = 0;  // L, 0 for the first chunk
 };
 
 // kUnsupported where the shape cannot be written (head_dim odd, heads not a multiple of kv heads).

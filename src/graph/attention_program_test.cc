@@ -76,6 +76,20 @@ TEST(AttentionProgram, StaysAtRankFour) {
   }
 }
 
+TEST(AttentionProgram, StaysAtRankFourWherePairsLieSideBySide) {
+  AttentionProgramShape shape = SmallShape();
+  shape.rotary_pairs = RotaryPairs::kSideBySide;
+  for (const int64_t rotary_dim : {4, 8}) {  // of heads of 8
+    shape.rotary_dim = rotary_dim;
+    const Result<Graph> graph = BuildAttentionGraph(shape, RandomAttention(shape, {}, 1), {16, 48});
+    ASSERT_TRUE(graph.ok()) << graph.status().message();
+    for (const Operation& operation : graph->operations) {
+      EXPECT_NE(operation.type, "transpose");
+      for (const TensorSpec& output : operation.outputs) EXPECT_EQ(output.shape.rank(), 4);
+    }
+  }
+}
+
 TEST(AttentionProgram, SharesWeightsBetweenHistoryLengths) {
   const testing::ScratchFolder folder;
   const AttentionProgramWeights weights = RandomAttention(SmallShape(), {.biases = true}, 1);

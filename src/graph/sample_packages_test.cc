@@ -8,7 +8,7 @@
 
 #include "graph/mlpackage.h"
 #include "graph/testing/package_files.h"
-#include "graph/testing/random_attention.h"
+#include "graph/testing/random_latent_attention.h"
 
 namespace npumoe {
 namespace {
@@ -143,7 +143,10 @@ std::vector<AttentionSample> AttentionSamples() {
   AttentionSample sinks{"attention-sinks-and-biases", shape, {.biases = true, .sinks = true}};
   sinks.shape.rotary_dim = 8;
   sinks.shape.value_dim = 12;
-  return {plain, normed, clipped, sinks};
+  AttentionSample beside{"attention-pairs-side-by-side", shape, {.format = WeightFormat::kInt8}};
+  beside.shape.rotary_dim = 8;
+  beside.shape.rotary_pairs = RotaryPairs::kSideBySide;
+  return {plain, normed, clipped, sinks, beside};
 }
 
 TEST_F(SamplePackages, OfAttentionOverSeveralHistories) {
@@ -153,6 +156,35 @@ TEST_F(SamplePackages, OfAttentionOverSeveralHistories) {
     for (const int64_t history : {0, 64}) {
       Result<Graph> graph = BuildAttentionGraph(sample.shape, weights, {32, history},
                                                 "history_" + std::to_string(history));
+      ASSERT_TRUE(graph.ok()) << graph.status().message();
+      functions.push_back(*std::move(graph));
+    }
+    Write(sample.name, functions);
+  }
+}
+
+TEST_F(SamplePackages, OfLatentAttentionOverSeveralHistories) {
+  struct Sample {
+    const char* name;
+    int64_t query_rank;
+    WeightFormat format;
+  };
+  for (const Sample& sample : {Sample{"latent-plain", 0, WeightFormat::kF16},
+                               Sample{"latent-low-rank-queries", 32, WeightFormat::kInt8}}) {
+    const LatentProgramShape shape{.hidden = 64,
+                                   .num_heads = 4,
+                                   .query_rank = sample.query_rank,
+                                   .rank = 32,
+                                   .nope_dim = 24,
+                                   .rotary_dim = 16,
+                                   .value_dim = 20,
+                                   .scale = 0.158f,
+                                   .norm_epsilon = 1e-6f};
+    const LatentProgramWeights weights = testing::RandomLatentAttention(shape, sample.format, 970);
+    std::vector<Graph> functions;
+    for (const int64_t history : {0, 64}) {
+      Result<Graph> graph = BuildLatentAttentionGraph(shape, weights, {32, history},
+                                                      "history_" + std::to_string(history));
       ASSERT_TRUE(graph.ok()) << graph.status().message();
       functions.push_back(*std::move(graph));
     }

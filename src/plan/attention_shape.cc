@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/check.h"
+
 namespace npumoe {
 namespace {
 
@@ -17,16 +19,23 @@ HeadNorm HeadNormOf(QkNorm norm) {
   return HeadNorm::kNone;
 }
 
+RotaryPairs PairsOf(RopePairs pairs) {
+  return pairs == RopePairs::kInterleaved ? RotaryPairs::kSideBySide : RotaryPairs::kHalves;
+}
+
 }  // namespace
 
 Status CheckAttentionFits(const ModelConfig& config) {
-  if (config.attention.latent) {
-    return Unsupported("latent attention is CPU work: its cache holds no keys and values");
+  const AttentionConfig& attention = config.attention;
+  if (!attention.latent) return OkStatus();
+  if (!attention.projection_bias && !attention.output_bias && !attention.has_sinks &&
+      attention.clip_qkv == 0 && attention.qk_norm == QkNorm::kNone) {
+    return OkStatus();
   }
-  if (config.rope.pairs == RopePairs::kInterleaved) {
-    return Unsupported("attention that rotates neighbouring channels is CPU work");
-  }
-  return OkStatus();
+  return Unsupported(
+      "latent attention with biases, norms of heads, a clip or sinks is CPU work: no model has "
+      "them "
+      "and no program is written for them");
 }
 
 AttentionProgramShape AttentionShapeOf(const ModelConfig& config) {
@@ -42,6 +51,24 @@ AttentionProgramShape AttentionShapeOf(const ModelConfig& config) {
   shape.head_norm = HeadNormOf(attention.qk_norm);
   shape.norm_epsilon = config.norm_eps;
   shape.clip_qkv = attention.clip_qkv;
+  shape.rotary_pairs = PairsOf(config.rope.pairs);
+  return shape;
+}
+
+LatentProgramShape LatentShapeOf(const ModelConfig& config) {
+  NPUMOE_CHECK(config.attention.latent.has_value());
+  const LatentAttention& latent = *config.attention.latent;
+  LatentProgramShape shape;
+  shape.hidden = config.hidden_size;
+  shape.num_heads = config.attention.num_heads;
+  shape.query_rank = latent.q_lora_rank;
+  shape.rank = latent.kv_lora_rank;
+  shape.nope_dim = latent.nope_head_dim;
+  shape.rotary_dim = latent.rope_head_dim;
+  shape.value_dim = latent.value_head_dim;
+  shape.scale = config.attention.Scale();
+  shape.norm_epsilon = latent.norm_eps;
+  shape.rotary_pairs = PairsOf(config.rope.pairs);
   return shape;
 }
 

@@ -62,11 +62,8 @@ double MeanOverLayers(const ModelConfig& config, Of of) {
 }  // namespace
 
 CostModel::CostModel(const ModelConfig& config, const ChipProfile& profile, double weight_bytes_cpu,
-                     WeightFormat weight_format)
-    : config_(config),
-      profile_(profile),
-      weight_bytes_cpu_(weight_bytes_cpu),
-      weight_format_(weight_format) {
+                     const ProgramFormats& formats)
+    : config_(config), profile_(profile), weight_bytes_cpu_(weight_bytes_cpu), formats_(formats) {
   NPUMOE_CHECK(weight_bytes_cpu > 0);
 }
 
@@ -184,7 +181,7 @@ double CostModel::EnergyJ(double elapsed_ms, double cpu_busy_ms, double npu_ener
 }
 
 int64_t CostModel::ExpertProgramBytes(int expert) const {
-  return FfnWeightBytes(weight_format_, config_.hidden_size,
+  return FfnWeightBytes(formats_.experts, config_.hidden_size,
                         expert < config_.moe.num_experts ? config_.moe.expert_intermediate_size
                                                          : config_.moe.shared_intermediate_size);
 }

@@ -19,11 +19,17 @@ inline constexpr double kGatherBytes = 4 + 2;
 inline constexpr double kCombineBytes = 2 * 2 + 2 * 4;
 inline constexpr double kCpuExpertMoveBytes = 2 * 4 + 3 * 4;
 
+// How programs store their matrices.
+struct ProgramFormats {
+  WeightFormat experts = WeightFormat::kF16;
+  WeightFormat dense = WeightFormat::kF16;  // of attention and head
+};
+
 class CostModel {
  public:
-  // `weight_bytes_cpu`: bytes per weight on the CPU (2 for BF16). `weight_format`: of programs.
+  // `weight_bytes_cpu`: bytes per weight on the CPU (2 for BF16).
   CostModel(const ModelConfig& config, const ChipProfile& profile, double weight_bytes_cpu,
-            WeightFormat weight_format = WeightFormat::kF16);
+            const ProgramFormats& formats = {});
 
   // One launch of a program. `rows[i]` rows of expert i are filled (for cost_follows_rows).
   LaunchCost Launch(const PlannedProgram& program, std::span<const int64_t> rows) const;
@@ -55,7 +61,7 @@ class CostModel {
   const ChipProfile& profile() const { return profile_; }
   const ModelConfig& config() const { return config_; }
   double weight_bytes_cpu() const { return weight_bytes_cpu_; }
-  WeightFormat weight_format() const { return weight_format_; }
+  const ProgramFormats& formats() const { return formats_; }
 
  private:
   double WeightsOf(int expert) const;
@@ -65,7 +71,7 @@ class CostModel {
   ModelConfig config_;
   ChipProfile profile_;
   double weight_bytes_cpu_;
-  WeightFormat weight_format_;
+  ProgramFormats formats_;
 };
 
 }  // namespace npumoe

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "base/status.h"
 #include "plan/cost_model.h"
 
 namespace npumoe {
@@ -21,11 +22,16 @@ double AttentionTakeMs(const CostModel& costs, int64_t tokens);
 // Norm and router of one layer, which follow it.
 double RouterMs(const CostModel& costs, int64_t tokens);
 
-LaunchCost HeadLaunchCost(const CostModel& costs, int64_t rows);
+LaunchCost HeadLaunchCost(const CostModel& costs, const HeadPlan& head, int64_t rows);
 // Of the inputs and outputs of one launch.
 int64_t AttentionIoBytes(const ModelConfig& config, int64_t chunk_tokens, int64_t history_tokens);
 int64_t HeadIoBytes(const ModelConfig& config, int64_t rows);
-int64_t AttentionWeightBytes(const ModelConfig& config);  // of one layer, in its program
-int64_t HeadWeightBytes(const ModelConfig& config);
+int64_t AttentionWeightBytes(const CostModel& costs);  // of one layer, in its program
+int64_t HeadWeightBytes(const CostModel& costs, int64_t slice_entries);
+
+// kUnsupported where a format that stores blocks cannot take the rows of one of the matrices. To be
+// asked before any cost.
+Status CheckAttentionFormat(const ModelConfig& config, WeightFormat format);
+Status CheckHeadFormat(const ModelConfig& config, WeightFormat format);
 
 }  // namespace npumoe

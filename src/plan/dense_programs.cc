@@ -6,6 +6,7 @@
 
 #include "base/checked_math.h"
 #include "plan/attention_shape.h"
+#include "plan/attention_sizes.h"
 #include "plan/dense_costs.h"
 #include "plan/plan_for_chunk.h"
 #include "plan/program_limits.h"
@@ -48,7 +49,9 @@ Status AddAttention(const PlanningProblem& problem, Plan& plan) {
   const ModelConfig& config = problem.costs.config();
   const ChipProfile& profile = problem.costs.profile();
   NPUMOE_RETURN_IF_ERROR(CheckAttentionFits(config));
-  const int64_t layer_bytes = AttentionWeightBytes(config);
+  NPUMOE_RETURN_IF_ERROR(CheckAttentionWidths(config, profile.limits.max_channels));
+  NPUMOE_RETURN_IF_ERROR(CheckAttentionFormat(config, plan.dense_weight_format));
+  const int64_t layer_bytes = AttentionWeightBytes(problem.costs);
   NPUMOE_RETURN_IF_ERROR(CheckBytes(layer_bytes, profile.limits, "attention"));
   AttentionPlan& attention = plan.attention;
   attention.history_tokens =
@@ -75,7 +78,9 @@ Status AddAttention(const PlanningProblem& problem, Plan& plan) {
 Status AddHead(const PlanningProblem& problem, Plan& plan) {
   const ModelConfig& config = problem.costs.config();
   const ChipProfile& profile = problem.costs.profile();
-  const int64_t bytes = HeadWeightBytes(config);
+  NPUMOE_RETURN_IF_ERROR(CheckHeadFormat(config, plan.dense_weight_format));
+  const auto slice_entries = std::min<int64_t>(profile.limits.max_channels, config.vocab_size);
+  const int64_t bytes = HeadWeightBytes(problem.costs, slice_entries);
   NPUMOE_RETURN_IF_ERROR(CheckBytes(bytes, profile.limits, "a vocabulary head"));
   std::vector<int64_t> rows = {profile.limits.capacity_quantum};
   if (plan.chunk_tokens > rows.front()) rows.push_back(plan.chunk_tokens);
@@ -83,7 +88,7 @@ Status AddHead(const PlanningProblem& problem, Plan& plan) {
       bytes > FreeBytes(plan, profile)) {
     return Unsupported("no place is left for the head's programs beside the others");
   }
-  plan.head = {std::move(rows), std::min<int64_t>(profile.limits.max_channels, config.vocab_size)};
+  plan.head = {std::move(rows), slice_entries};
   return OkStatus();
 }
 

@@ -129,8 +129,44 @@ TEST_F(DensePrograms, TakeThePlacesThatExpertsLeave) {
   EXPECT_EQ(MakePlan(inputs_, options_).status().code(), StatusCode::kUnsupported);
 }
 
-TEST_F(DensePrograms, OfLatentAttentionAreRefusedWhenAskedForAndLeftOutElse) {
+TEST_F(DensePrograms, OfLatentAttentionHoldItsMatricesAndMoveItsLatents) {
+  AttentionConfig& attention = inputs_.config.attention;
+  const LatentAttention latent{24, 32, 24, 16, 20};
+  attention.latent = latent;
+  attention.num_kv_heads = attention.num_heads;
+  attention.head_dim = latent.nope_head_dim + latent.rope_head_dim;
+  attention.qk_norm = QkNorm::kNone;
+  options_.attention = NpuUse::kAlways;
+  EXPECT_EQ(Make().attention.layers.size(), 4u);
+  const int64_t hidden = inputs_.config.hidden_size, heads = attention.num_heads;
+  const int64_t weights = hidden * 24 + 24 * heads * 40 + hidden * (32 + 16) +
+                          32 * heads * (24 + 20) + heads * 20 * hidden;
+  EXPECT_EQ(AttentionWeightBytes(CostModel(inputs_.config, inputs_.profile, 2)), 2 * weights);
+  // x and y, cos and sin, the mask, latents in and out.
+  EXPECT_EQ(AttentionIoBytes(inputs_.config, 64, 96),
+            2 * (2 * hidden * 64 + 2 * 16 * 64 + 160 * 64 + 160 * 48));
+}
+
+// DeepSeek-V2's 128 heads of 192 channels.
+TEST_F(DensePrograms, OfMoreChannelsThanTheChipTakesAreRefusedWhenAskedForAndLeftOutElse) {
+  AttentionConfig& attention = inputs_.config.attention;
+  attention.latent = LatentAttention{1536, 512, 128, 64, 128};
+  attention.num_heads = attention.num_kv_heads = 128;
+  attention.head_dim = 192;
+  attention.qk_norm = QkNorm::kNone;
+  options_.attention = NpuUse::kAlways;
+  const Status refused = MakePlan(inputs_, options_).status();
+  EXPECT_EQ(refused.code(), StatusCode::kUnsupported);
+  EXPECT_NE(refused.message().find("a matrix of 24576 channels is CPU work; the chip takes 16384"),
+            std::string::npos)
+      << refused.message();
+  options_.attention = NpuUse::kAuto;
+  EXPECT_TRUE(Make().attention.layers.empty());
+}
+
+TEST_F(DensePrograms, OfLatentAttentionThatNoModelHasAreRefusedWhenAskedForAndLeftOutElse) {
   inputs_.config.attention.latent = LatentAttention{0, 32, 16, 16, 32};
+  inputs_.config.attention.has_sinks = true;
   options_.attention = NpuUse::kAlways;
   const Status refused = MakePlan(inputs_, options_).status();
   EXPECT_EQ(refused.code(), StatusCode::kUnsupported);
@@ -191,6 +227,9 @@ TEST_F(DensePrograms, MustFitTheModel) {
   EXPECT_NE(check().message().find("attention in layer 4"), std::string::npos) << check().message();
   plan.attention.layers.pop_back();
   inputs_.config.rope.pairs = RopePairs::kInterleaved;
+  EXPECT_TRUE(check().ok()) << check().message();
+  inputs_.config.attention.latent = LatentAttention{0, 32, 16, 16, 32};
+  inputs_.config.attention.has_sinks = true;
   EXPECT_FALSE(check().ok());
 }
 
@@ -242,6 +281,43 @@ TEST_F(DensePrograms, AreLaunchedOncePerLayerAndChunkThatTheyHold) {
   EXPECT_EQ(Simulate(plan, costs, trace, 0)->dense_launches, 4 * 2 + 1);
   plan.head = {};
   EXPECT_EQ(Simulate(plan, costs, trace, 0)->dense_launches, 4 * 2);
+}
+
+TEST_F(DensePrograms, AreSmallerInAFormatThatRoundsThem) {
+  options_.attention = options_.head = NpuUse::kAlways;
+  const Plan fp16 = Make();
+  options_.dense_weight_format = WeightFormat::kInt8;
+  const Plan int8 = Make();
+  EXPECT_EQ(int8.dense_weight_format, WeightFormat::kInt8);
+  EXPECT_EQ(int8.weight_format, WeightFormat::kF16);
+  EXPECT_NE(int8.Hash(), fp16.Hash());
+  const AttentionConfig& attention = inputs_.config.attention;
+  const int64_t hidden = inputs_.config.hidden_size, vocabulary = inputs_.config.vocab_size;
+  const int64_t rows = attention.query_size() + 2 * attention.kv_size();
+  const int64_t weights = rows * hidden + hidden * attention.output_size();
+  // A byte less a weight, and a scale a row.
+  const int64_t saved = 4 * (weights - 2 * (rows + hidden)) + vocabulary * (hidden - 2);
+  EXPECT_EQ(fp16.predicted.npu_weight_bytes - int8.predicted.npu_weight_bytes, saved);
+  const CostModel costs(inputs_.config, inputs_.profile, 2,
+                        {.experts = WeightFormat::kF16, .dense = WeightFormat::kInt8});
+  EXPECT_EQ(AttentionWeightBytes(costs), weights + 2 * (rows + hidden));
+}
+
+TEST_F(DensePrograms, TakeNoBlocksThatTheirRowsDoNotFill) {
+  options_.attention = NpuUse::kAlways;
+  options_.head = NpuUse::kNever;
+  options_.dense_weight_format = WeightFormat::kInt8Block32;
+  Plan plan = Make();
+  EXPECT_EQ(plan.attention.layers.size(), 4u);
+  inputs_.config.attention.num_heads = inputs_.config.attention.num_kv_heads = 1;
+  inputs_.config.attention.head_dim = 48;
+  const auto expect_refused = [](const Status& refused) {
+    EXPECT_NE(refused.message().find("a matrix of attention has rows of 48; use int8"),
+              std::string::npos)
+        << refused.message();
+  };
+  expect_refused(MakePlan(inputs_, options_).status());
+  expect_refused(CheckPlanFits(plan, inputs_.config, inputs_.model_hash, inputs_.profile));
 }
 
 TEST_F(DensePrograms, CostMoreBehindALongerHistory) {

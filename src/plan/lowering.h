@@ -32,15 +32,16 @@ Result<std::vector<Graph>> LowerProgram(const Plan& plan, const LayerPlan& layer
                                         const std::vector<FfnWeights>& experts,
                                         Encoders* encoders = nullptr);
 
-// Attention and head keep fp16: they are a small part of the weights, and their rounding reaches
-// every token.
+// Attention and head have a format of their own: they are a small part of the weights, and their
+// rounding reaches every token.
 Result<std::vector<Graph>> LowerAttention(const Plan& plan, const ModelConfig& config,
-                                          const AttentionWeights& weights, int layer);
+                                          const AttentionWeights& weights, int layer,
+                                          Encoders* encoders = nullptr);
 Result<std::vector<Graph>> LowerHead(const Plan& plan, const ModelConfig& config,
-                                     const ModelWeights& weights);
+                                     const ModelWeights& weights, Encoders* encoders = nullptr);
 
 // Content address of a program's package: model, layer, experts, capacities, form, format
-// version. Equal keys mean equal bytes.
+// version, weight format. Equal keys mean equal bytes.
 std::string ProgramKey(const Plan& plan, const ProgramId& id);
 // The same of an expert program that need not be the plan's.
 std::string ProgramKey(const Plan& plan, const LayerPlan& layer, const PlannedProgram& program);

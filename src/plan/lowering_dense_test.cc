@@ -70,6 +70,29 @@ TEST_F(DenseLowering, GivesAttentionAFunctionPerHistoryLengthTheLongestFirst) {
   }
 }
 
+TEST_F(DenseLowering, GivesEachHeadOfLatentAttentionItsRowsOfTheExpansion) {
+  // Heads of 6 channels that stay and 2 that turn, values of 3.
+  config_.attention.latent = LatentAttention{5, 8, 6, 2, 3};
+  config_.attention.num_kv_heads = kHeads;
+  config_.attention.qk_norm = QkNorm::kNone;
+  AttentionWeights& attention = weights_.layers[1].attention;
+  attention = {};
+  attention.o = Matrix(kHidden, kHeads * 3);
+  attention.latent = {Matrix(5, kHidden),     Vector(5), Matrix(kHeads * 8, 5),
+                      Matrix(8 + 2, kHidden), Vector(8), Matrix(kHeads * (6 + 3), 8)};
+  const auto graphs = Lower({ProgramKind::kAttention, 1, 0});
+  ASSERT_EQ(graphs.size(), 3u);
+  EXPECT_EQ(graphs[0].Find("latents")->shape, Shape({1, 8 + 2, 1, 96}));
+  const auto& second = std::get<WeightData>(graphs[0].constants.at("w_expand_1").value);
+  std::vector<uint16_t> bits(9 * 8);
+  ASSERT_TRUE(second.produce(std::as_writable_bytes(std::span(bits))).ok());
+  EXPECT_EQ(F32FromF16(bits[0]), 9 * 8);
+  attention.latent.kv_b = Matrix(kHeads * (6 + 3), 7);
+  const Status refused =
+      LowerPlanned(plan_, config_, weights_, {ProgramKind::kAttention, 1, 0}).status();
+  EXPECT_NE(refused.message().find("expansion of latents"), std::string::npos) << refused.message();
+}
+
 TEST_F(DenseLowering, CutsTheHeadIntoEqualSlices) {
   const auto graphs = Lower({ProgramKind::kHead, 0, 0});
   ASSERT_EQ(graphs.size(), 2u);
@@ -112,12 +135,37 @@ TEST_F(DenseLowering, SharesWeightsBetweenFunctions) {
   }
 }
 
+TEST_F(DenseLowering, StoresTheFormatThatThePlanGivesAttentionAndHead) {
+  plan_.weight_format = WeightFormat::kLut4;  // of experts only
+  const auto fp16 = Lower({ProgramKind::kAttention, 0, 0});
+  EXPECT_EQ(fp16[0].Find("w_query")->dtype, DType::kF16);
+  EXPECT_TRUE(fp16[0].constants.contains("w_query"));
+  plan_.dense_weight_format = WeightFormat::kInt8;
+  Encoders encoders;
+  for (const ProgramId& id :
+       {ProgramId{ProgramKind::kAttention, 0, 0}, ProgramId{ProgramKind::kHead, 0, 0}}) {
+    const auto graphs = LowerPlanned(plan_, config_, weights_, id, &encoders);
+    ASSERT_TRUE(graphs.ok()) << graphs.status().message();
+    const bool head = id.kind == ProgramKind::kHead;
+    const std::string name = head ? "w_head_0" : "w_query";
+    EXPECT_FALSE((*graphs)[0].constants.contains(name));
+    EXPECT_EQ((*graphs)[0].constants.at(name + "_data").spec.dtype, DType::kI8);
+  }
+  EXPECT_EQ(encoders.size(), 4u + 3u);  // matrices of attention, slices of the head
+}
+
 TEST_F(DenseLowering, NamesPackagesByEverythingThatChangesThem) {
   const ProgramId attention{ProgramKind::kAttention, 0, 0}, head{ProgramKind::kHead, 0, 0};
   const std::string attention_key = ProgramKey(plan_, attention),
                     head_key = ProgramKey(plan_, head);
   EXPECT_NE(attention_key, head_key);
   EXPECT_NE(attention_key, ProgramKey(plan_, {ProgramKind::kAttention, 1, 0}));
+  plan_.weight_format = WeightFormat::kLut4;  // the experts'
+  EXPECT_EQ(attention_key, ProgramKey(plan_, attention));
+  plan_.dense_weight_format = WeightFormat::kInt8;
+  EXPECT_NE(attention_key, ProgramKey(plan_, attention));
+  EXPECT_NE(head_key, ProgramKey(plan_, head));
+  plan_.dense_weight_format = WeightFormat::kF16;
   plan_.attention.history_tokens.back() = 128;
   plan_.head.slice_entries = 50;
   EXPECT_NE(attention_key, ProgramKey(plan_, attention));

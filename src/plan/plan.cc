@@ -8,6 +8,8 @@
 
 #include "base/hash.h"
 #include "plan/attention_shape.h"
+#include "plan/attention_sizes.h"
+#include "plan/dense_costs.h"
 
 namespace npumoe {
 namespace {
@@ -127,11 +129,15 @@ Status CheckAttention(const Plan& plan, const ModelConfig& config, const NpuLimi
     return Mismatch("a model with attention in layer", std::to_string(plan.attention.layers.back()),
                     "one with " + std::to_string(config.num_layers) + " layers");
   }
-  return CheckAttentionFits(config).WithContext("the plan's attention programs");
+  NPUMOE_RETURN_IF_ERROR(CheckAttentionFits(config).WithContext("the plan's attention programs"));
+  NPUMOE_RETURN_IF_ERROR(CheckAttentionWidths(config, limits.max_channels));
+  return CheckAttentionFormat(config, plan.dense_weight_format);
 }
 
 Status CheckHead(const Plan& plan, const ModelConfig& config, int64_t quantum) {
   constexpr int64_t kMaxSlices = 256;  // chosen: of 16,384 entries they hold four million
+  if (plan.head.rows.empty()) return OkStatus();
+  NPUMOE_RETURN_IF_ERROR(CheckHeadFormat(config, plan.dense_weight_format));
   for (const int64_t rows : plan.head.rows) {
     if (rows % quantum == 0 && rows <= plan.chunk_tokens) continue;
     return InvalidInput(fmt::format(
@@ -139,9 +145,7 @@ Status CheckHead(const Plan& plan, const ModelConfig& config, int64_t quantum) {
         "plan again with `npumoe plan`",
         rows, quantum, plan.chunk_tokens));
   }
-  if (plan.head.rows.empty() || config.vocab_size <= kMaxSlices * plan.head.slice_entries) {
-    return OkStatus();
-  }
+  if (config.vocab_size <= kMaxSlices * plan.head.slice_entries) return OkStatus();
   return InvalidInput(fmt::format(
       "the plan cuts a vocabulary of {} into slices of {}; at least {} entries a slice are needed",
       config.vocab_size, plan.head.slice_entries, (config.vocab_size - 1) / kMaxSlices + 1));
@@ -189,7 +193,8 @@ std::vector<Strategy> AllStrategies() {
 std::string Plan::Hash() const {
   Hasher hasher;
   hasher.Add(std::string_view("npumoe plan")).Add(int64_t{kVersion});
-  for (const char* name : {Name(strategy), Name(objective), Name(overflow), Name(weight_format)}) {
+  for (const char* name : {Name(strategy), Name(objective), Name(overflow), Name(weight_format),
+                           Name(dense_weight_format)}) {
     hasher.Add(std::string_view(name));
   }
   hasher.Add(std::bit_cast<int64_t>(min_npu_share));

@@ -115,7 +115,8 @@ struct Plan {
   Objective objective = Objective::kLatency;
   OverflowMode overflow = OverflowMode::kSpill;
   double min_npu_share = 0;
-  WeightFormat weight_format = WeightFormat::kF16;  // of the programs' matrices
+  WeightFormat weight_format = WeightFormat::kF16;        // of the experts' matrices in programs
+  WeightFormat dense_weight_format = WeightFormat::kF16;  // of attention's and the head's
   int chunk_tokens = 0;
   int hidden_size = 0;
   int expert_intermediate_size = 0;

@@ -293,18 +293,24 @@ Status ReadChoices(const JsonObject& json, Plan& plan) {
   NPUMOE_ASSIGN_OR_RETURN(const std::string objective, json.String("objective"));
   NPUMOE_ASSIGN_OR_RETURN(const std::string overflow, json.String("overflow"));
   NPUMOE_ASSIGN_OR_RETURN(const std::string weight_format, json.String("weight_format"));
+  // Plans from before it could be chosen have none.
+  NPUMOE_ASSIGN_OR_RETURN(const std::string dense_weight_format,
+                          json.String("dense_weight_format", Name(WeightFormat::kF16)));
   const auto parsed_strategy = ParseStrategy(strategy);
   const auto parsed_objective = ParseObjective(objective);
   const auto parsed_overflow = ParseOverflowMode(overflow);
   const auto parsed_format = ParseWeightFormat(weight_format);
-  for (const Status& status : {parsed_strategy.status(), parsed_objective.status(),
-                               parsed_overflow.status(), parsed_format.status()}) {
+  const auto parsed_dense_format = ParseWeightFormat(dense_weight_format);
+  for (const Status& status :
+       {parsed_strategy.status(), parsed_objective.status(), parsed_overflow.status(),
+        parsed_format.status(), parsed_dense_format.status()}) {
     if (!status.ok()) return status.WithContext(json.name());
   }
   plan.strategy = *parsed_strategy;
   plan.objective = *parsed_objective;
   plan.overflow = *parsed_overflow;
   plan.weight_format = *parsed_format;
+  plan.dense_weight_format = *parsed_dense_format;
   NPUMOE_ASSIGN_OR_RETURN(plan.min_npu_share, json.Number("min_npu_share", 0, 1));
   return OkStatus();
 }
@@ -353,6 +359,7 @@ Result<Plan> ParsePlan(std::string_view text, const std::string& name) {
                                          "overflow",
                                          "min_npu_share",
                                          "weight_format",
+                                         "dense_weight_format",
                                          "chunk_tokens",
                                          "hidden_size",
                                          "expert_intermediate_size",

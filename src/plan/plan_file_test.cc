@@ -82,6 +82,20 @@ TEST(PlanFile, RefusesAnUnknownWeightFormat) {
   EXPECT_CONTAINS(text, "allowed are fp16, int8, int8-block32, int4-block32, lut4, lut6");
 }
 
+TEST(PlanFile, TakesAttentionAndHeadForFp16WhereNothingIsSaid) {
+  const std::string text = SerializePlan(SamplePlan());
+  EXPECT_EQ(ParsePlan(text, "p")->dense_weight_format, WeightFormat::kInt8);
+  Json without = Json::parse(text);
+  without.erase("dense_weight_format");
+  const Result<Plan> read = ParsePlan(without.dump(), "p");
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  EXPECT_EQ(read->dense_weight_format, WeightFormat::kF16);
+  EXPECT_CONTAINS(Refusal([](Json& json) { json["dense_weight_format"] = "fp8"; }),
+                  "'fp8' is not known; allowed are fp16, int8");
+  EXPECT_CONTAINS(Refusal([](Json& json) { json["dense_weight_format"] = 8; }),
+                  "dense_weight_format");
+}
+
 TEST(PlanFile, RefusesASharedExpertOfAModelWithoutOne) {
   const std::string text = Refusal([](Json& json) {
     json["shared_intermediate_size"] = 0;
@@ -129,6 +143,7 @@ TEST(PlanFile, IsRefusedWithAFieldThatWouldBeIgnored) {
 TEST(PlanFile, IsRefusedWithoutAnyOneOfItsFields) {
   const Json whole = Json::parse(SerializePlan(SamplePlan()));
   for (const auto& [key, value] : whole.items()) {
+    if (key == "dense_weight_format") continue;  // plans from before it was there have none
     EXPECT_CONTAINS(Refusal([&key = key](Json& j) { j.erase(key); }), key);
   }
   for (const auto& [key, value] : whole["predicted"].items()) {

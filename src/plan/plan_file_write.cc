@@ -88,6 +88,7 @@ std::string SerializePlan(const Plan& plan) {
   text += Field("overflow", Name(plan.overflow));
   text += Field("min_npu_share", plan.min_npu_share);
   text += Field("weight_format", Name(plan.weight_format));
+  text += Field("dense_weight_format", Name(plan.dense_weight_format));
   text += Field("chunk_tokens", plan.chunk_tokens);
   text += Field("hidden_size", plan.hidden_size);
   text += Field("expert_intermediate_size", plan.expert_intermediate_size);

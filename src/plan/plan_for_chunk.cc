@@ -18,6 +18,7 @@ Plan EmptyPlan(const PlanInputs& inputs, const PlanningProblem& problem, Strateg
   plan.overflow = options.overflow;
   plan.min_npu_share = options.min_npu_share;
   plan.weight_format = options.weight_format;
+  plan.dense_weight_format = options.dense_weight_format;
   plan.chunk_tokens = problem.chunk_tokens;
   plan.hidden_size = inputs.config.hidden_size;
   plan.expert_intermediate_size = inputs.config.moe.expert_intermediate_size;

@@ -27,8 +27,9 @@ struct PlanOptions {
   int64_t prompt_tokens = 1024;  // the prompt length that the chunk length is chosen for
   // Candidates for the chunk length, multiples of 32; one entry fixes it. Empty: 128 ... 2048.
   std::vector<int> chunk_candidates;
-  double weight_bytes_cpu = 2;                      // bytes per weight in the model's file
-  WeightFormat weight_format = WeightFormat::kF16;  // of the programs
+  double weight_bytes_cpu = 2;                            // bytes per weight in the model's file
+  WeightFormat weight_format = WeightFormat::kF16;        // of the experts in programs
+  WeightFormat dense_weight_format = WeightFormat::kF16;  // of attention and head in programs
   // Buckets of a program at most, where more are predicted to pay off; 1: none but its capacity.
   int max_buckets = 1;
   NpuUse attention = NpuUse::kAuto;

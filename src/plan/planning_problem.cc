@@ -109,20 +109,20 @@ Result<PlanningProblem> PreparePlanning(const PlanInputs& inputs, const PlanOpti
                                         int chunk_tokens) {
   NPUMOE_RETURN_IF_ERROR(
       CheckCalibrationFits(inputs.calibration, inputs.config, inputs.model_hash));
-  PlanningProblem problem{
-      CostModel(inputs.config, inputs.profile, options.weight_bytes_cpu, options.weight_format),
-      options,
-      chunk_tokens,
-      options.prompt_tokens % chunk_tokens,
-      {},
-      {},
-      {},
-      {},
-      inputs.config.MoeLayers(),
-      {},
-      {},
-      {},
-      {}};
+  PlanningProblem problem{CostModel(inputs.config, inputs.profile, options.weight_bytes_cpu,
+                                    {options.weight_format, options.dense_weight_format}),
+                          options,
+                          chunk_tokens,
+                          options.prompt_tokens % chunk_tokens,
+                          {},
+                          {},
+                          {},
+                          {},
+                          inputs.config.MoeLayers(),
+                          {},
+                          {},
+                          {},
+                          {}};
   const Calibration& calibration = inputs.calibration;
   NPUMOE_ASSIGN_OR_RETURN(problem.loads, LoadsPerChunk(calibration, chunk_tokens, options.borders));
   if (problem.partial_tokens > 0) {

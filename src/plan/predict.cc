@@ -120,9 +120,10 @@ void SetShares(Prediction& prediction, const DispatchCounts& whole, double whole
 void SetBytes(Plan& plan, const CostModel& costs) {
   constexpr int64_t kChunksInFlight = 2;
   constexpr int64_t kInAndOutFp16Bytes = 4;
-  int64_t bytes = plan.head.rows.empty() ? 0 : HeadWeightBytes(costs.config());
-  bytes +=
-      static_cast<int64_t>(plan.attention.layers.size()) * AttentionWeightBytes(costs.config());
+  int64_t bytes = plan.head.rows.empty() ? 0 : HeadWeightBytes(costs, plan.head.slice_entries);
+  if (!plan.attention.layers.empty()) {
+    bytes += static_cast<int64_t>(plan.attention.layers.size()) * AttentionWeightBytes(costs);
+  }
   int64_t most_rows = 0;
   for (const LayerPlan& layer : plan.layers) {
     int64_t rows = 0;
@@ -192,7 +193,7 @@ void PredictSpreads(Plan& plan, const CostModel& costs, const PromptLoads& loads
   Prediction& predicted = plan.predicted;
   const auto vary = [&](const ChipProfile& profile) {
     return prompts.Replayed(
-        plan, CostModel(costs.config(), profile, costs.weight_bytes_cpu(), costs.weight_format()));
+        plan, CostModel(costs.config(), profile, costs.weight_bytes_cpu(), costs.formats()));
   };
   double time = 0, energy = 0, cpu = 0, npu = 0;
   for (const FigureVariation& variation : VaryFigures(costs.profile())) {

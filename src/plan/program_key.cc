@@ -9,12 +9,17 @@ namespace npumoe {
 namespace {
 
 // Part of every program's key: rises whenever equal plans would give other bytes.
-constexpr int64_t kProgramFormatVersion = 4;
+constexpr int64_t kProgramFormatVersion = 5;
+
+WeightFormat FormatOf(const Plan& plan, ProgramKind kind) {
+  return kind == ProgramKind::kExperts ? plan.weight_format : plan.dense_weight_format;
+}
 
 Hasher Begin(const Plan& plan, ProgramKind kind) {
   Hasher hasher;
   hasher.Add(std::string_view("npumoe program")).Add(kProgramFormatVersion);
   hasher.Add(std::string_view(Name(kind))).Add(std::string_view(plan.model_hash));
+  hasher.Add(std::string_view(Name(FormatOf(plan, kind))));
   return hasher;
 }
 
@@ -37,7 +42,6 @@ std::string ProgramKey(const Plan& plan, const LayerPlan& layer, const PlannedPr
   hasher.Add(int64_t{plan.shared_intermediate_size});
   hasher.Add(std::bit_cast<int64_t>(plan.activation_limit));
   hasher.Add(int64_t{layer.layer}).Add(std::string_view(Name(program.form)));
-  hasher.Add(std::string_view(Name(plan.weight_format)));
   // With their numbers: a bucket's capacities must not read as an expert.
   hasher.Add(static_cast<int64_t>(program.experts.size()));
   for (const PlannedExpert& expert : program.experts) {

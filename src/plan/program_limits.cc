@@ -26,13 +26,13 @@ ExpertSize RoutedSize(const CostModel& costs) {
   const ModelConfig& config = costs.config();
   return {std::max(config.hidden_size, config.moe.expert_intermediate_size),
           costs.ExpertProgramBytes(0),
-          MatrixTensors(costs.weight_format()) + (config.moe.expert_bias ? 3 : 0)};
+          MatrixTensors(costs.formats().experts) + (config.moe.expert_bias ? 3 : 0)};
 }
 
 ExpertSize SharedSize(const CostModel& costs) {
   const ModelConfig& config = costs.config();
   return {std::max(config.hidden_size, config.moe.shared_intermediate_size),
-          costs.ExpertProgramBytes(config.moe.num_experts), MatrixTensors(costs.weight_format())};
+          costs.ExpertProgramBytes(config.moe.num_experts), MatrixTensors(costs.formats().experts)};
 }
 
 int64_t CountThatFits(const ExpertSize& size, const ChipProfile& profile, GraphForm form) {

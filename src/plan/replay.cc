@@ -203,7 +203,8 @@ class ReplayRun {
       return;
     }
     InFlight& chunk = in_flight_.back();
-    Launch(LastStep(), chunk, "head launch", HeadLaunchCost(*replay_.costs_, head.rows.front()));
+    Launch(LastStep(), chunk, "head launch",
+           HeadLaunchCost(*replay_.costs_, head, head.rows.front()));
     ++result_.dense_launches;
     Await(chunk);
   }

@@ -30,6 +30,7 @@ inline Plan SamplePlan() {
   plan.overflow = OverflowMode::kDrop;
   plan.min_npu_share = 0.1 + 0.2;  // a double with a long decimal form
   plan.weight_format = WeightFormat::kLut6;
+  plan.dense_weight_format = WeightFormat::kInt8;
   plan.chunk_tokens = 512;
   plan.hidden_size = 6;
   plan.expert_intermediate_size = 4;

@@ -139,7 +139,7 @@ void AddDense(const Plan& plan, const CostModel& costs, const ChunkSpan& chunk, 
     work(costs.AttentionAndRouterMs(tokens, chunk.begin), cpu);
   }
   if (plan.head.rows.empty()) return;
-  launch(HeadLaunchCost(costs, plan.head.rows.front()));
+  launch(HeadLaunchCost(costs, plan.head, plan.head.rows.front()));
   work(costs.HeadMs(), cpu);
 }
 

@@ -39,11 +39,9 @@ void ClampRows(Matrix rows, float limit, ThreadPool& pool) {
   });
 }
 
-void Project(LayerContext& context, int layer, ConstMatrix normed, int64_t position,
-             const Projections& out) {
+void Project(LayerContext& context, int layer, const AttentionWeights& weights, ConstMatrix normed,
+             int64_t position, const Projections& out) {
   const AttentionConfig& config = context.config.attention;
-  const AttentionWeights& weights =
-      context.model.weights.layers[static_cast<size_t>(layer)].attention;
   const LayerVectors& vectors = context.vectors.Layer(layer);
   MatMul(normed, weights.q, vectors.q_bias, out.queries, context.pool);
   MatMul(normed, weights.k, vectors.k_bias, out.keys, context.pool);
@@ -77,19 +75,37 @@ void AttendToCache(LayerContext& context, int layer, int64_t position, Matrix qu
   Attention(args, context.pool);
 }
 
+const AttentionWeights& WeightsOf(const LayerContext& context, int layer) {
+  return context.model.weights.layers[static_cast<size_t>(layer)].attention;
+}
+
 void AttendGrouped(LayerContext& context, int layer, const ChunkRows& rows, ConstMatrix normed,
                    Matrix attended) {
   const AttentionConfig& config = context.config.attention;
   const Projections projected{Rows(context.queries, rows.tokens, config.query_size()),
                               context.cache.Keys(layer, rows.position, rows.tokens),
                               context.cache.Values(layer, rows.position, rows.tokens)};
-  Project(context, layer, normed, rows.position, projected);
+  Project(context, layer, WeightsOf(context, layer), normed, rows.position, projected);
   AttendToCache(context, layer, rows.position, projected.queries, attended);
 }
 
 Matrix AsRow(std::vector<float>& values, int64_t columns) {
   values.resize(static_cast<size_t>(columns));
   return {values.data(), 1, columns, columns};
+}
+
+// One row alone, whose key and value do not go to the cache.
+void AttendGroupedRow(LayerContext& context, int layer, const AttentionWeights& weights,
+                      int64_t position, ConstMatrix normed, AttentionRow& computed,
+                      Matrix attended) {
+  const AttentionConfig& config = context.config.attention;
+  std::vector<float> query_row;
+  computed.cached.resize(2);
+  const Projections projected{AsRow(query_row, config.query_size()),
+                              AsRow(computed.cached[0], config.kv_size()),
+                              AsRow(computed.cached[1], config.kv_size())};
+  Project(context, layer, weights, normed, position, projected);
+  AttendToCache(context, layer, position, projected.queries, attended);
 }
 
 }  // namespace
@@ -106,22 +122,25 @@ RopeArgs RopeFor(const LayerContext& context, Matrix rows, int head_dim, int64_t
   return args;
 }
 
-AttentionRow ComputeAttentionRow(LayerContext& context, int layer, ChunkRows& rows, int64_t row) {
+AttentionRow ComputeAttentionRow(LayerContext& context, int layer, ChunkRows& rows, int64_t row,
+                                 const AttentionWeights& weights) {
   const ModelConfig& config = context.config;
-  const LayerWeights& weights = context.model.weights.layers[static_cast<size_t>(layer)];
+  const LayerWeights& of_layer = context.model.weights.layers[static_cast<size_t>(layer)];
   AttentionRow computed;
-  std::vector<float> normed_row, query_row, attended_row;
+  std::vector<float> normed_row, attended_row;
   const Matrix hidden = Rows(rows.hidden, rows.tokens, config.hidden_size);
   const Matrix normed = AsRow(normed_row, config.hidden_size);
   NormRows(context, {hidden.Row(row), 1, hidden.columns, hidden.columns},
-           {weights.attention_norm, weights.attention_norm_bias}, normed);
-  const Projections projected{AsRow(query_row, config.attention.query_size()),
-                              AsRow(computed.key, config.attention.kv_size()),
-                              AsRow(computed.value, config.attention.kv_size())};
-  Project(context, layer, normed, rows.position + row, projected);
+           {of_layer.attention_norm, of_layer.attention_norm_bias}, normed);
   const Matrix attended = AsRow(attended_row, config.attention.output_size());
-  AttendToCache(context, layer, rows.position + row, projected.queries, attended);
-  MatMul(attended, weights.attention.o, context.vectors.Layer(layer).o_bias,
+  if (config.attention.latent) {
+    const Matrix latents =
+        AsRow(computed.cached.emplace_back(), config.attention.latent->cache_size());
+    AttendLatentRow(context, layer, weights, rows.position + row, normed, {latents, attended});
+  } else {
+    AttendGroupedRow(context, layer, weights, rows.position + row, normed, computed, attended);
+  }
+  MatMul(attended, weights.o, context.vectors.Layer(layer).o_bias,
          AsRow(computed.attended, config.hidden_size), context.pool);
   return computed;
 }

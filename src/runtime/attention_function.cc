@@ -4,6 +4,7 @@
 #include <cstring>
 #include <numeric>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/check.h"
@@ -26,6 +27,9 @@ Result<size_t> FindOutput(const Program& program, const Graph& graph, const std:
   return FindSpec(program.outputs(), *declared, "output");
 }
 
+// How the output is called that continues an input of the cache.
+constexpr std::string_view kFresh = "new_";
+
 // Rows as columns of a static buffer: row r goes to column r, zeros behind.
 void GatherAll(ConstMatrix rows, int64_t capacity, uint16_t* out, ThreadPool& pool) {
   std::vector<int32_t> all(static_cast<size_t>(rows.rows));
@@ -43,8 +47,6 @@ Result<std::unique_ptr<AttentionFunction>> AttentionFunction::Bind(std::unique_p
   NPUMOE_ASSIGN_OR_RETURN(places.x, FindInput(*program, graph, "x"));
   NPUMOE_ASSIGN_OR_RETURN(places.mask, FindInput(*program, graph, "mask"));
   NPUMOE_ASSIGN_OR_RETURN(places.y, FindOutput(*program, graph, "y"));
-  NPUMOE_ASSIGN_OR_RETURN(places.new_keys, FindOutput(*program, graph, "new_keys"));
-  NPUMOE_ASSIGN_OR_RETURN(places.new_values, FindOutput(*program, graph, "new_values"));
   const Shape& mask = program->inputs()[places.mask].shape;  // [1, history + chunk, 1, chunk]
   bound->chunk_tokens_ = mask[3];
   bound->history_tokens_ = mask[1] - mask[3];
@@ -54,18 +56,31 @@ Result<std::unique_ptr<AttentionFunction>> AttentionFunction::Bind(std::unique_p
     NPUMOE_ASSIGN_OR_RETURN(places.cos, FindInput(*program, graph, "cos"));
     NPUMOE_ASSIGN_OR_RETURN(places.sin, FindInput(*program, graph, "sin"));
   }
-  if (bound->history_tokens_ > 0) {
-    NPUMOE_ASSIGN_OR_RETURN(places.keys, FindInput(*program, graph, "keys"));
-    NPUMOE_ASSIGN_OR_RETURN(places.values, FindInput(*program, graph, "values"));
-  }
   bound->loaded_ = {id, std::move(program)};
+  NPUMOE_RETURN_IF_ERROR(bound->FindCacheParts(graph));
   return bound;
 }
 
-void AttentionFunction::Feed(const AttentionSpan& span, ConstMatrix normed, ConstMatrix keys,
-                             ConstMatrix values, const RotaryRows& rotary,
+// Each output "new_PART" belongs to the input "PART", which the first chunk has not.
+Status AttentionFunction::FindCacheParts(const Graph& graph) {
+  for (const std::string& name : graph.outputs) {
+    if (!name.starts_with(kFresh)) continue;
+    CachePart part;
+    NPUMOE_ASSIGN_OR_RETURN(part.fresh, FindOutput(*loaded_.program, graph, name));
+    if (history_tokens_ > 0) {
+      NPUMOE_ASSIGN_OR_RETURN(part.past,
+                              FindInput(*loaded_.program, graph, name.substr(kFresh.size())));
+    }
+    places_.cache.push_back(part);
+  }
+  return OkStatus();
+}
+
+void AttentionFunction::Feed(const AttentionSpan& span, ConstMatrix normed,
+                             std::span<const Matrix> cached, const RotaryRows& rotary,
                              std::span<DeviceBuffer* const> inputs, ThreadPool& pool) const {
   NPUMOE_CHECK(span.tokens <= chunk_tokens_ && span.history <= history_tokens_);
+  NPUMOE_CHECK(cached.size() == places_.cache.size());
   GatherAll(normed, chunk_tokens_, Fp16Of(inputs[places_.x]), pool);
   FillMask(span, Fp16Of(inputs[places_.mask]), pool);
   if (rotates_) {
@@ -73,8 +88,9 @@ void AttentionFunction::Feed(const AttentionSpan& span, ConstMatrix normed, Cons
     std::memcpy(Fp16Of(inputs[places_.sin]), rotary.sin.data(), rotary.sin.size_bytes());
   }
   if (history_tokens_ == 0) return;
-  GatherAll(keys, history_tokens_, Fp16Of(inputs[places_.keys]), pool);
-  GatherAll(values, history_tokens_, Fp16Of(inputs[places_.values]), pool);
+  for (size_t part = 0; part < cached.size(); ++part) {
+    GatherAll(cached[part], history_tokens_, Fp16Of(inputs[places_.cache[part].past]), pool);
+  }
 }
 
 // mask[s * chunk + t]: key s for query t. Keys 0 .. history - 1 are the cached ones, the chunk's
@@ -109,15 +125,15 @@ OutputRow AttentionFunction::RowOf(size_t output, int64_t row,
 OutputRow AttentionFunction::Attended(int64_t row, std::span<DeviceBuffer* const> outputs) const {
   return RowOf(places_.y, row, outputs);
 }
-OutputRow AttentionFunction::NewKeys(int64_t row, std::span<DeviceBuffer* const> outputs) const {
-  return RowOf(places_.new_keys, row, outputs);
-}
-OutputRow AttentionFunction::NewValues(int64_t row, std::span<DeviceBuffer* const> outputs) const {
-  return RowOf(places_.new_values, row, outputs);
+OutputRow AttentionFunction::NewCached(size_t part, int64_t row,
+                                       std::span<DeviceBuffer* const> outputs) const {
+  return RowOf(places_.cache[part].fresh, row, outputs);
 }
 
 bool AttentionFunction::IsFinite(int64_t rows, std::span<DeviceBuffer* const> outputs) const {
-  for (const size_t output : {places_.y, places_.new_keys, places_.new_values}) {
+  std::vector<size_t> all = {places_.y};
+  for (const CachePart& part : places_.cache) all.push_back(part.fresh);
+  for (const size_t output : all) {
     const int64_t channels = loaded_.program->outputs()[output].shape[1];
     const uint16_t* values = Fp16Of(outputs[output]);
     for (int64_t c = 0; c < channels; ++c) {

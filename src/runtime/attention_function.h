@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "base/status.h"
 #include "base/thread_pool.h"
@@ -41,25 +42,32 @@ class AttentionFunction {
   int64_t chunk_tokens() const { return chunk_tokens_; }
   int64_t history_tokens() const { return history_tokens_; }
 
-  // Fills all inputs. `normed` [tokens, hidden]; `keys` and `values` [history, kv size]: the cached
-  // rows that end before the chunk. What is not given is zero and masked.
-  void Feed(const AttentionSpan& span, ConstMatrix normed, ConstMatrix keys, ConstMatrix values,
+  // What a token has in the cache: keys and values, or its latents.
+  size_t cache_parts() const { return places_.cache.size(); }
+
+  // Fills all inputs. `normed` [tokens, hidden]; `cached`: of each part the rows that end before
+  // the chunk, [history, size of the part]. What is not given is zero and masked.
+  void Feed(const AttentionSpan& span, ConstMatrix normed, std::span<const Matrix> cached,
             const RotaryRows& rotary, std::span<DeviceBuffer* const> inputs,
             ThreadPool& pool) const;
 
   // Row t of an output.
   OutputRow Attended(int64_t row, std::span<DeviceBuffer* const> outputs) const;
-  OutputRow NewKeys(int64_t row, std::span<DeviceBuffer* const> outputs) const;
-  OutputRow NewValues(int64_t row, std::span<DeviceBuffer* const> outputs) const;
+  OutputRow NewCached(size_t part, int64_t row, std::span<DeviceBuffer* const> outputs) const;
   // Whether the first `rows` rows of all outputs hold neither NaN nor infinity.
   bool IsFinite(int64_t rows, std::span<DeviceBuffer* const> outputs) const;
 
  private:
-  struct Places {  // indices in Program::inputs and outputs
-    size_t x = 0, cos = 0, sin = 0, mask = 0, keys = 0, values = 0;
-    size_t y = 0, new_keys = 0, new_values = 0;
+  // Indices in Program::inputs and outputs.
+  struct CachePart {
+    size_t past = 0, fresh = 0;
+  };
+  struct Places {
+    size_t x = 0, cos = 0, sin = 0, mask = 0, y = 0;
+    std::vector<CachePart> cache;
   };
   AttentionFunction() = default;
+  Status FindCacheParts(const Graph& graph);
   void FillMask(const AttentionSpan& span, uint16_t* mask, ThreadPool& pool) const;
   OutputRow RowOf(size_t output, int64_t row, std::span<DeviceBuffer* const> outputs) const;
 

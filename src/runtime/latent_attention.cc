@@ -27,29 +27,31 @@ Matrix Columns(const Matrix& matrix, int64_t begin, int64_t columns) {
 
 class LatentLayer {
  public:
-  LatentLayer(LayerContext& context, int layer, const ChunkRows& rows)
+  // Rows from `position` on, whose latents go to `own`.
+  LatentLayer(LayerContext& context, int layer, const AttentionWeights& weights, int64_t position,
+              Matrix own)
       : context_(context),
         config_(context.config.attention),
         latent_(*config_.latent),
-        weights_(context.model.weights.layers[static_cast<size_t>(layer)].attention),
+        weights_(weights),
         q_bias_(context.vectors.Layer(layer).q_bias),
-        rows_(rows),
-        own_(context.cache.Keys(layer, rows.position, rows.tokens)),
-        cached_(context.cache.Keys(layer, 0, rows.position + rows.tokens)) {
+        position_(position),
+        own_(own),
+        cached_(context.cache.Keys(layer, 0, position + own.rows)) {
     args_.num_heads = config_.num_heads;
     args_.scale = config_.Scale();
-    args_.position = rows.position;
+    args_.position = position;
     args_.window = config_.WindowOf(layer);
   }
 
   void Project(ConstMatrix normed) {
     const LatentAttentionWeights& weights = weights_.latent;
     const float eps = latent_.norm_eps;
-    queries_ = Rows(context_.queries, rows_.tokens, config_.query_size());
+    queries_ = Rows(context_.queries, own_.rows, config_.query_size());
     if (weights.q_a.empty()) {
       MatMul(normed, weights_.q, q_bias_, queries_, context_.pool);
     } else {
-      const Matrix low = Rows(context_.low_rank_queries, rows_.tokens, latent_.q_lora_rank);
+      const Matrix low = Rows(context_.low_rank_queries, own_.rows, latent_.q_lora_rank);
       MatMul(normed, weights.q_a, {}, low, context_.pool);
       RmsNorm(low, weights.q_a_norm, eps, low, context_.pool);
       MatMul(low, weights.q_b, {}, queries_, context_.pool);
@@ -107,12 +109,12 @@ class LatentLayer {
   }
 
   void Rotate() {
-    RopeArgs queries = RopeFor(context_, queries_, config_.head_dim, rows_.position);
+    RopeArgs queries = RopeFor(context_, queries_, config_.head_dim, position_);
     queries.rotary_offset = latent_.nope_head_dim;
     queries.rotary_dim = latent_.rope_head_dim;
     Rope(queries, context_.pool);
     Rope(RopeFor(context_, Columns(own_, latent_.kv_lora_rank, latent_.rope_head_dim),
-                 latent_.rope_head_dim, rows_.position),
+                 latent_.rope_head_dim, position_),
          context_.pool);
   }
 
@@ -156,8 +158,8 @@ class LatentLayer {
   const LatentAttention& latent_;
   const AttentionWeights& weights_;
   std::span<const float> q_bias_;
-  const ChunkRows& rows_;
-  Matrix own_;     // the rows' part of the cache
+  int64_t position_;
+  Matrix own_;     // the rows' latents
   Matrix cached_;  // with everything before
   Matrix queries_;
   AttentionArgs args_;
@@ -167,13 +169,22 @@ class LatentLayer {
 
 void AttendLatent(LayerContext& context, int layer, const ChunkRows& rows, ConstMatrix normed,
                   Matrix attended) {
-  LatentLayer latent(context, layer, rows);
+  LatentLayer latent(context, layer,
+                     context.model.weights.layers[static_cast<size_t>(layer)].attention,
+                     rows.position, context.cache.Keys(layer, rows.position, rows.tokens));
   latent.Project(normed);
   if (rows.tokens == 1) {
     latent.AttendAbsorbed(attended);
   } else {
     latent.AttendExpanded(attended);
   }
+}
+
+void AttendLatentRow(LayerContext& context, int layer, const AttentionWeights& weights,
+                     int64_t position, ConstMatrix normed, const LatentRow& out) {
+  LatentLayer latent(context, layer, weights, position, out.latents);
+  latent.Project(normed);
+  latent.AttendAbsorbed(out.attended);
 }
 
 }  // namespace npumoe

@@ -16,4 +16,13 @@ namespace npumoe {
 void AttendLatent(LayerContext& context, int layer, const ChunkRows& rows, ConstMatrix normed,
                   Matrix attended);
 
+// The same of one row, against what the cache holds up to it with its own latents, which stay as
+// they are: those of `normed` go to `latents` [1, cache_size]. With `weights`: the layer's, or what
+// a program made of them.
+struct LatentRow {
+  Matrix latents, attended;
+};
+void AttendLatentRow(LayerContext& context, int layer, const AttentionWeights& weights,
+                     int64_t position, ConstMatrix normed, const LatentRow& out);
+
 }  // namespace npumoe

@@ -7,7 +7,7 @@
 #include "base/dtype.h"
 #include "plan/attention_shape.h"
 #include "runtime/attention.h"
-#include "runtime/row_error.h"
+#include "runtime/dense_checks.h"
 
 namespace npumoe {
 namespace {
@@ -36,6 +36,13 @@ void FillTables(const LayerContext& context, int64_t position, int64_t chunk_tok
   state.tables_length = context.rope_length;
 }
 
+// What the cache holds of `count` tokens from `position` on: keys and values, or latents.
+std::vector<Matrix> CachedRows(LayerContext& context, int layer, int64_t position, int64_t count) {
+  const Matrix keys = context.cache.Keys(layer, position, count);
+  if (context.config.attention.latent) return {keys};
+  return {keys, context.cache.Values(layer, position, count)};
+}
+
 void Feed(LayerContext& context, int layer, ChunkRows& rows, AttentionState& state) {
   const CpuWork work(context.stages.attention_ms, context.timeline, rows.chunk, layer,
                      "attention input");
@@ -47,8 +54,7 @@ void Feed(LayerContext& context, int layer, ChunkRows& rows, AttentionState& sta
   FillTables(context, rows.position, state.function->chunk_tokens(), state);
   const int64_t history = HistoryTokens(config, layer, rows.position);
   const AttentionSpan span{rows.position, rows.tokens, history, config.attention.WindowOf(layer)};
-  state.function->Feed(span, normed, context.cache.Keys(layer, rows.position - history, history),
-                       context.cache.Values(layer, rows.position - history, history),
+  state.function->Feed(span, normed, CachedRows(context, layer, rows.position - history, history),
                        {state.cos, state.sin}, state.launch.inputs, context.pool);
 }
 
@@ -93,48 +99,39 @@ void Store(int64_t count, RowOf row_of, Matrix cache, ThreadPool& pool) {
   AddRows(AllRows(count, row_of), 1, cache, pool);
 }
 
-void StoreKeysAndValues(LayerContext& context, int layer, const ChunkRows& rows,
-                        const AttentionState& state) {
-  const AttentionFunction& function = *state.function;
-  Store(
-      rows.tokens, [&](int64_t r) { return function.NewKeys(r, state.launch.outputs); },
-      context.cache.Keys(layer, rows.position, rows.tokens), context.pool);
-  Store(
-      rows.tokens, [&](int64_t r) { return function.NewValues(r, state.launch.outputs); },
-      context.cache.Values(layer, rows.position, rows.tokens), context.pool);
-}
-
-double ErrorOf(const OutputRow& row, const std::vector<float>& expected) {
-  RowError error;
-  error.Add(row, expected);
-  return error.Relative();
-}
-
-// The keys and values of the chunk are in the cache.
-void CheckRowsOnCpu(LayerContext& context, NpuLaunches& launches, int layer, ChunkRows& rows,
-                    AttentionState& state) {
-  const NpuLaunches::Checks checks = launches.NextChecks(state.launch);
-  std::mt19937_64 random(checks.seed);
-  const AttentionFunction& function = *state.function;
-  const std::vector<DeviceBuffer*>& outputs = state.launch.outputs;
-  for (int i = 0; i < checks.rows; ++i) {
-    const int64_t r =
-        checks.every_row ? i : static_cast<int64_t>(random() % static_cast<uint64_t>(rows.tokens));
-    const AttentionRow expected = ComputeAttentionRow(context, layer, rows, r);
-    const double key_error = std::max(ErrorOf(function.NewKeys(r, outputs), expected.key),
-                                      ErrorOf(function.NewValues(r, outputs), expected.value));
-    const double attended_error = ErrorOf(function.Attended(r, outputs), expected.attended);
-    const double error = std::max(key_error, attended_error);
-    launches.AddChecks(state.launch, {1, error, 0});
-    if (key_error > kKeyErrorLimit || attended_error > kAttendedErrorLimit) {
-      launches.RejectNumbers(state.launch, error);
-      return;
-    }
+void StoreInCache(LayerContext& context, int layer, const ChunkRows& rows,
+                  const AttentionState& state) {
+  const std::vector<Matrix> cached = CachedRows(context, layer, rows.position, rows.tokens);
+  for (size_t part = 0; part < cached.size(); ++part) {
+    const auto row_of = [&](int64_t r) {
+      return state.function->NewCached(part, r, state.launch.outputs);
+    };
+    Store(rows.tokens, row_of, cached[part], context.pool);
   }
 }
 
-void Take(LayerContext& context, NpuLaunches& launches, int layer, ChunkRows& rows,
+// What the chunk adds to the cache is there.
+void CheckRowsOnCpu(LayerContext& context, NpuExecutor& npu, int layer, ChunkRows& rows,
+                    AttentionState& state) {
+  NpuLaunches& launches = npu.launches();
+  const NpuLaunches::Checks checks = launches.NextChecks(state.launch);
+  std::mt19937_64 random(checks.seed);
+  for (int i = 0; i < checks.rows; ++i) {
+    const int64_t r =
+        checks.every_row ? i : static_cast<int64_t>(random() % static_cast<uint64_t>(rows.tokens));
+    const RowVerdict verdict = CheckAttentionRow(context, npu.plan(), layer, rows, r,
+                                                 *state.function, state.launch.outputs);
+    const RowsChecked& error = verdict.error;
+    launches.AddChecks(state.launch, {1, error.relative, error.root_mean_square});
+    if (verdict.is_right) continue;
+    launches.RejectNumbers(state.launch, error.relative);
+    return;
+  }
+}
+
+void Take(LayerContext& context, NpuExecutor& npu, int layer, ChunkRows& rows,
           AttentionState& state) {
+  NpuLaunches& launches = npu.launches();
   const CpuWork work(context.stages.attention_ms, context.timeline, rows.chunk, layer,
                      "attention output");
   const AttentionFunction& function = *state.function;
@@ -143,8 +140,8 @@ void Take(LayerContext& context, NpuLaunches& launches, int layer, ChunkRows& ro
     return;
   }
   if (launches.RejectIfDistrusted(state.launch)) return;
-  StoreKeysAndValues(context, layer, rows, state);
-  CheckRowsOnCpu(context, launches, layer, rows, state);
+  StoreInCache(context, layer, rows, state);
+  CheckRowsOnCpu(context, npu, layer, rows, state);
   if (state.launch.state != Launch::State::kDone) return;
   const auto attended =
       AllRows(rows.tokens, [&](int64_t r) { return function.Attended(r, state.launch.outputs); });
@@ -179,7 +176,7 @@ void FinishAttention(LayerContext& context, NpuExecutor* npu, int layer, ChunkRo
   launches.Await(state.launch, *context.timeline);
   if (state.launch.state == Launch::State::kDone) {
     context.timeline->WaitUntil(state.launch.end_ms);
-    Take(context, launches, layer, rows, state);
+    Take(context, *npu, layer, rows, state);
   }
   if (state.launch.state == Launch::State::kFailed) {
     AttendOnCpu(context, launches, layer, rows, state);

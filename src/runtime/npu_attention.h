@@ -1,6 +1,6 @@
 // The attention half of a layer for one chunk, on the NPU where the plan has a program for it that
 // is in service, else on the CPU (attention.h). In two steps, so that the CPU is free while the
-// program runs: feed and submit; then keys and values into the cache, rows into the residual.
+// program runs: feed and submit; then what it adds to the cache into it, rows into the residual.
 //
 // A launch that fails, or answers with other numbers than the CPU, is computed again on the CPU.
 #pragma once
@@ -12,13 +12,6 @@
 #include "runtime/npu_executor.h"
 
 namespace npumoe {
-
-// Largest error of a checked row that is taken for rounding, of the row's largest value. Keys and
-// values are one product of values rounded by up to 2^-11 each: as for experts in fp16
-// (spot_check.cc). What is attended also passes through logits in fp16: one of size 16 is off by up
-// to 2^-8, which moves its share by 0.4%; ten times that.
-inline constexpr double kKeyErrorLimit = 1e-2;
-inline constexpr double kAttendedErrorLimit = 4e-2;
 
 // Of one chunk in flight; reused from layer to layer and chunk to chunk.
 struct AttentionState {

@@ -1,11 +1,12 @@
-// Attention and the vocabulary head on the emulated NPU against the CPU path, for all families
-// whose attention is a program, and what becomes of them when the device fails.
+// Attention and the vocabulary head on the emulated NPU against the CPU path, for all families, and
+// what becomes of them when the device fails.
 #include "runtime/npu_attention.h"
 
 #include <gtest/gtest.h>
 
 #include "plan/attention_shape.h"
 #include "plan/dense_costs.h"
+#include "runtime/dense_checks.h"
 #include "runtime/faulty_device.h"
 #include "runtime/npu_head.h"
 #include "runtime/test_npu.h"
@@ -30,16 +31,13 @@ HandMade DenseOnly(std::vector<int64_t> history_tokens) {
   return wanted;
 }
 
-class DenseFamilies : public testing::TestWithParam<std::string> {};
-
-TEST_P(DenseFamilies, AnswerAsOnTheCpu) {
-  if (IsMissing(GetParam())) GTEST_SKIP() << GetParam() << " is not here";
-  NpuBench bench(GetParam(), DenseOnly({0, 64, 192}));
-  const auto ids = Expected(GetParam()).Ints("long.ids");
+// With every row of every launch held against the CPU's, behind whatever history and within its
+// window; answers the report.
+PlacementReport ExpectTheAnswerOfTheCpu(NpuBench& bench, std::span<const int32_t> ids) {
   NpuExecutorOptions options;
   options.verification = Verification::kEveryRow;
   const auto executor = bench.Load(options);
-  ASSERT_NE(executor, nullptr);
+  if (executor == nullptr) return {};
   TraceRecorder npu_trace(bench.model->config), cpu_trace(bench.model->config);
   const auto npu =
       OpenSession(bench.model, bench.pool, {.npu = executor.get(), .observer = &npu_trace});
@@ -49,29 +47,49 @@ TEST_P(DenseFamilies, AnswerAsOnTheCpu) {
   // A token that fp16 sends to other experts is another computation (npu_path_test.cc).
   const size_t compared = FirstFlip(cpu_trace.Trace(), npu_trace.Trace()) *
                           static_cast<size_t>(bench.model->config.vocab_size);
-  ASSERT_GT(compared, 0u);
+  EXPECT_GT(compared, 0u);
   EXPECT_LE(RelativeError(std::span(got).first(compared), std::span(wanted).first(compared)),
             kFp16AttentionError);
-  // Every row of every launch is the CPU's, behind whatever history and within its window.
   const PlacementReport report = executor->report();
+  EXPECT_EQ(report.degradations(), 0);
+  return report;
+}
+
+class DenseFamilies : public testing::TestWithParam<std::string> {};
+
+TEST_P(DenseFamilies, AnswerAsOnTheCpu) {
+  if (IsMissing(GetParam())) GTEST_SKIP() << GetParam() << " is not here";
+  NpuBench bench(GetParam(), DenseOnly({0, 64, 192}));
+  const PlacementReport report =
+      ExpectTheAnswerOfTheCpu(bench, Expected(GetParam()).Ints("long.ids"));
   for (const ProgramPlacement& program : report.programs) {
     EXPECT_EQ(program.checks.rows, program.id.kind == ProgramKind::kHead ? 200 : 4 * 50);
   }
-  EXPECT_EQ(report.degradations(), 0);
   EXPECT_EQ(report.LaunchesOf(ProgramKind::kAttention), 4 * bench.model->config.num_layers);
   EXPECT_EQ(report.LaunchesOf(ProgramKind::kHead), 4);
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, DenseFamilies,
-                         testing::Values("qwen3-moe", "qwen3-moe-mixed", "qwen3-moe-yarn",
-                                         "gpt-oss", "granite-moe", "mixtral", "mixtral-window",
-                                         "olmoe", "olmoe-clip", "phi-moe", "phi-tiny-moe",
-                                         "qwen2-moe"),
+                         testing::Values("deepseek-v2", "deepseek-v2-yarn", "qwen3-moe",
+                                         "qwen3-moe-mixed", "qwen3-moe-yarn", "gpt-oss",
+                                         "granite-moe", "mixtral", "mixtral-window", "olmoe",
+                                         "olmoe-clip", "phi-moe", "phi-tiny-moe", "qwen2-moe"),
                          [](const auto& test) {
                            std::string name = test.param;
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });
+
+// As a GGUF has Llama's and Mixtral's: another model with these weights, the same on both sides.
+TEST(NpuAttentionRotaryPairs, ThatLieSideBySideComeOutInTheOrderOfTheCache) {
+  auto model = std::make_shared<Model>(*LoadForTest(GoldenFolder("qwen3-moe")));
+  model->config.rope.pairs = RopePairs::kInterleaved;
+  NpuBench bench(model, DenseOnly({0, 64, 192}));
+  bench.plan.model_hash = model->hash = "pairs side by side";
+  const PlacementReport report =
+      ExpectTheAnswerOfTheCpu(bench, Expected("qwen3-moe").Ints("long.ids"));
+  EXPECT_EQ(report.LaunchesOf(ProgramKind::kAttention), 4 * model->config.num_layers);
+}
 
 class NpuAttention : public testing::Test {
  protected:
@@ -186,8 +204,42 @@ TEST_F(NpuAttention, TakesTheTimeThatThePlannerPredicts) {
   const PlacementReport report = executor->report();
   const double attention_ms = AttentionLaunchCost(costs, 64, 0).total_ms();
   EXPECT_NEAR(Of(report, kFirst).npu_time_ms, attention_ms, 1e-9 * attention_ms);
-  const double head_ms = HeadLaunchCost(costs, 16).total_ms();
+  const double head_ms = HeadLaunchCost(costs, bench_.plan.head, 16).total_ms();
   EXPECT_NEAR(Of(report, kHead).npu_time_ms, head_ms, 1e-9 * head_ms);
+}
+
+TEST(NpuLatentAttention, TakesTheTimeThatThePlannerPredicts) {
+  NpuBench bench("deepseek-v2-yarn", DenseOnly({0, 64, 192}));
+  const auto ids = Expected("deepseek-v2-yarn").Ints("long.ids");
+  const auto executor = bench.Load();
+  const auto session = OpenSession(bench.model, bench.pool, {.npu = executor.get()});
+  PrefillAll(*session, std::span(ids).first(128), LogitsWanted::kLastRow);
+  const CostModel costs(bench.model->config, bench.profile, 2);
+  const double ms =
+      AttentionLaunchCost(costs, 64, 0).total_ms() + AttentionLaunchCost(costs, 64, 64).total_ms();
+  for (const ProgramPlacement& program : executor->report().programs) {
+    if (program.id.kind != ProgramKind::kAttention) continue;
+    EXPECT_NEAR(program.npu_time_ms, ms, 1e-9 * ms);
+  }
+}
+
+// What a launch that fails leaves in the cache is written again.
+TEST(NpuLatentAttention, IsComputedAgainWhenTheDeviceFails) {
+  NpuBench bench("deepseek-v2-yarn", DenseOnly({0, 64, 192}));
+  const auto ids = Expected("deepseek-v2-yarn").Ints("long.ids");
+  const auto cpu = OpenSession(bench.model, bench.pool);
+  const std::vector<float> expected = PrefillAll(*cpu, ids).logits;
+  for (const Fault fault : {Fault::kNan, Fault::kRefuse}) {
+    FaultyDevice device(*bench.emulator);
+    const auto sometimes = [fault](int call) { return call % 2 == 0 ? fault : Fault::kNone; };
+    if (fault == Fault::kNan) device.on_wait = sometimes;
+    if (fault == Fault::kRefuse) device.on_submit = sometimes;
+    device.failure = IoError("the driver said no");
+    const auto executor = bench.Load(device);
+    const auto session = OpenSession(bench.model, bench.pool, {.npu = executor.get()});
+    EXPECT_LE(RelativeError(PrefillAll(*session, ids).logits, expected), kFp16AttentionError);
+    EXPECT_GT(executor->report().degradations(), 0);
+  }
 }
 
 TEST_F(NpuAttention, IsComputedAgainWhenTheDeviceAnswersWithNan) {

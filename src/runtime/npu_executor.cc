@@ -81,7 +81,8 @@ NpuExecutor::NpuExecutor(const Plan& plan, const ChipProfile& profile,
       compiled_(compiled.begin(), compiled.end()),
       options_(options),
       overflow_(options.overflow.value_or(plan.overflow)),
-      costs_(model_->config, profile, BytesPerWeight(*model_), plan.weight_format),
+      costs_(model_->config, profile, BytesPerWeight(*model_),
+             {plan.weight_format, plan.dense_weight_format}),
       launches_(device, LaunchOptionsOf(options, profile)) {}
 
 Result<std::unique_ptr<NpuExecutor>> NpuExecutor::Create(

@@ -1,23 +1,18 @@
 #include "runtime/npu_head.h"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 #include <random>
 
-#include "base/check.h"
-#include "kernels/gemm/gemm.h"
+#include "runtime/dense_checks.h"
 
 namespace npumoe {
 namespace {
 
-constexpr int kCheckedEntries = 32;  // of a row that is checked; chosen
-
 // Some rows of a chunk through one launch.
 class HeadLaunch {
  public:
-  HeadLaunch(LayerContext& context, NpuLaunches& launches, HeadFunction& function, int chunk)
-      : context_(context), launches_(launches), function_(function) {
+  HeadLaunch(LayerContext& context, NpuExecutor& npu, HeadFunction& function, int chunk)
+      : context_(context), plan_(npu.plan()), launches_(npu.launches()), function_(function) {
     launch_.function = &function.loaded();
     launch_.chunk = chunk;
     launch_.capacity_rows = function.rows();
@@ -61,40 +56,18 @@ class HeadLaunch {
       const int64_t row = checks.every_row
                               ? i
                               : static_cast<int64_t>(random() % static_cast<uint64_t>(normed.rows));
-      const double error = EntryError(normed, logits, row, random);
-      launches_.AddChecks(launch_, {1, error, 0});
-      if (error <= kLogitErrorLimit) continue;
-      launches_.RejectNumbers(launch_, error);
+      const ConstMatrix in{normed.Row(row), 1, normed.columns, normed.columns};
+      const RowVerdict verdict = CheckHeadRow(context_, plan_, in, logits.Row(row), random);
+      const RowsChecked& error = verdict.error;
+      launches_.AddChecks(launch_, {1, error.relative, error.root_mean_square});
+      if (verdict.is_right) continue;
+      launches_.RejectNumbers(launch_, error.relative);
       return;
     }
   }
 
-  // Of some entries of a row: largest |npu - cpu| over the largest |cpu|.
-  double EntryError(ConstMatrix normed, Matrix logits, int64_t row, std::mt19937_64& random) const {
-    const ConstMatrix in{normed.Row(row), 1, normed.columns, normed.columns};
-    double largest = 0, difference = 0;
-    for (int i = 0; i < kCheckedEntries; ++i) {
-      const auto entry =
-          static_cast<int64_t>(random() % static_cast<uint64_t>(context_.config.vocab_size));
-      const double expected = LogitOnCpu(in, entry);
-      largest = std::max(largest, std::abs(expected));
-      difference = std::max(difference, std::abs(logits.Row(row)[entry] - expected));
-    }
-    return largest == 0 ? difference : difference / largest;
-  }
-
-  float LogitOnCpu(ConstMatrix in, int64_t entry) const {
-    TensorView weights = context_.model.weights.lm_head;
-    weights.data += BytesOf(weights.dtype, entry * in.columns);
-    weights.shape = Shape{1, in.columns};
-    const std::span<const float> bias = context_.vectors.lm_head_bias();
-    float logit = 0;
-    MatMul(in, weights, bias.empty() ? bias : bias.subspan(static_cast<size_t>(entry), 1),
-           {&logit, 1, 1, 1}, context_.pool);
-    return logit;
-  }
-
   LayerContext& context_;
+  const Plan& plan_;
   NpuLaunches& launches_;
   HeadFunction& function_;
   Launch launch_;
@@ -112,7 +85,7 @@ Status RunHeadOn(LayerContext& context, NpuExecutor* npu, ChunkRows& chunk, int6
     const Matrix out{logits + done * vocab, count, vocab, vocab};
     const ConstMatrix normed = NormForHead(context, chunk, first + done, count);
     if (function == nullptr ||
-        !HeadLaunch(context, npu->launches(), *function, chunk.chunk).Run(normed, out)) {
+        !HeadLaunch(context, *npu, *function, chunk.chunk).Run(normed, out)) {
       if (function != nullptr) {
         npu->launches().AddDegradedRows(function->loaded().id, count);
       }

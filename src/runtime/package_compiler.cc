@@ -135,6 +135,7 @@ class PlanCompile {
     metadata.user = {{kKeyField, key}, {"npumoe_layer", std::to_string(id.layer)}};
     if (id.kind != ProgramKind::kExperts) {
       metadata.description = "npumoe " + Describe(id);
+      metadata.user["npumoe_weights_format"] = Name(plan_.dense_weight_format);
       return metadata;
     }
     const PlannedProgram& program = ExpertProgramOf(plan_, id);

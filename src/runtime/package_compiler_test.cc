@@ -98,6 +98,17 @@ TEST_F(PackageCompiler, ReportsWhatRoundingTheWeightsCosts) {
   EXPECT_EQ(Compile()->largest_weight_error, 0) << "nothing was written";
 }
 
+TEST_F(PackageCompiler, ReportsWhatRoundingAttentionAndHeadCosts) {
+  bench_.plan.attention = {{0}, {0}};
+  bench_.plan.head = {{16}, bench_.model->config.vocab_size};
+  EXPECT_EQ(Compile()->largest_weight_error, 0);
+  bench_.plan.dense_weight_format = WeightFormat::kInt8;
+  const auto report = Compile();
+  EXPECT_EQ(report->written, 2);
+  EXPECT_GT(report->largest_weight_error, 1e-3);
+  EXPECT_LT(report->largest_weight_error, 1e-2);
+}
+
 TEST_F(PackageCompiler, ReusesWhatIsThere) {
   ASSERT_TRUE(Compile().ok());
   const auto again = Compile();

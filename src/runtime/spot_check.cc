@@ -91,22 +91,27 @@ Result<RowsChecked> CheckRows(const SpotCheckInputs& inputs, const ExpertLaunch&
 // row of the same expert answers differs by 0.8 and more. Experts of a few dozen channels pass them
 // now and then (0.63 in lut4 at 64 x 32): such rows are looked at again with the program's own
 // weights.
-bool IsRounding(WeightFormat format, const RowsChecked& error) {
+double RootMeanSquareLimit(WeightFormat format) {
   switch (format) {
     case WeightFormat::kF16:
-      return error.relative <= 1e-2;
+      break;
     case WeightFormat::kInt8:
-      return error.root_mean_square <= 0.075;
+      return 0.075;
     case WeightFormat::kInt8Block32:
-      return error.root_mean_square <= 0.03;
+      return 0.03;
     case WeightFormat::kInt4Block32:
-      return error.root_mean_square <= 0.44;
+      return 0.44;
     case WeightFormat::kLut4:
-      return error.root_mean_square <= 0.61;
+      return 0.61;
     case WeightFormat::kLut6:
-      return error.root_mean_square <= 0.22;
+      return 0.22;
   }
-  return false;
+  return 0;
+}
+
+bool IsRounding(WeightFormat format, const RowsChecked& error) {
+  return format == WeightFormat::kF16 ? error.relative <= 1e-2
+                                      : error.root_mean_square <= RootMeanSquareLimit(format);
 }
 
 RowsChecked SpotCheck(const SpotCheckInputs& inputs, const ExpertLaunch& launch, Draw draw) {

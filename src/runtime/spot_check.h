@@ -23,6 +23,7 @@ inline constexpr double kSpotCheckMargin = 2;
 // Whether that is the rounding of the format; what a wrong program answers differs by about 1. The
 // arguments stand in spot_check.cc.
 bool IsRounding(WeightFormat format, const RowsChecked& error);
+double RootMeanSquareLimit(WeightFormat format);  // of a format other than fp16
 
 struct SpotCheckInputs {
   const LayerContext& context;

@@ -8,10 +8,9 @@
 
 #include "kernels/convert/convert.h"
 #include "kernels/expert/expert.h"
+#include "runtime/dense_checks.h"
 #include "runtime/model_vectors.h"
 #include "runtime/moe_dispatch.h"
-#include "runtime/npu_attention.h"
-#include "runtime/npu_head.h"
 #include "runtime/prefill_timeline.h"
 #include "runtime/rounded_ffn.h"
 #include "runtime/row_error.h"
@@ -204,8 +203,14 @@ std::vector<DeviceBuffer*> Pointers(const Buffers& buffers) {
 }
 
 // Attention and head have no rows of their own to be fed with: what their launches were checked on.
-void TakeOverChecks(const ProgramPlacement& placement, ProgramVerdict& verdict) {
+void TakeOverChecks(const ProgramPlacement& placement, WeightFormat format,
+                    ProgramVerdict& verdict) {
   verdict.rows = placement.checks.rows;
+  if (format != WeightFormat::kF16) {
+    verdict.error = placement.checks.largest_root_mean_square;
+    verdict.limit = RootMeanSquareLimit(format);
+    return;
+  }
   verdict.error = placement.checks.largest_relative;
   verdict.limit = placement.id.kind == ProgramKind::kHead ? kLogitErrorLimit : kAttendedErrorLimit;
 }
@@ -225,7 +230,7 @@ std::vector<ProgramVerdict> VerifyPrograms(NpuExecutor& executor, const VerifyOp
         if (verdict.status.ok()) VerifyOne(executor, *bucket, options, verdict);
       }
     } else {
-      TakeOverChecks(placement, verdict);
+      TakeOverChecks(placement, executor.plan().dense_weight_format, verdict);
     }
     verdicts.push_back(std::move(verdict));
   }

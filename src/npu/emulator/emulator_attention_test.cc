@@ -4,17 +4,14 @@
 #include <optional>
 
 #include "graph/testing/random_attention.h"
+#include "npu/emulator/attention_loops.h"
 #include "npu/emulator/emulator_testing.h"
 
 namespace npumoe::emulator {
 namespace {
 
 using npumoe::testing::AttentionOptions;
-using npumoe::testing::MaterialisedValues;
-using npumoe::testing::ProducedHalves;
 using npumoe::testing::RandomAttention;
-
-using Doubles = std::vector<double>;
 
 struct Case {
   const char* name;
@@ -74,61 +71,11 @@ Inputs MakeInputs(const Case& tested) {
   return inputs;
 }
 
-// [out][tokens] = matrix [out][in] * x [in][tokens] + bias
-Doubles Product(const WeightMatrix& matrix, const WeightData& bias, int64_t out, const Doubles& x,
-                int64_t in) {
-  const std::vector<float> weights = MaterialisedValues(matrix, out, in);
-  const std::vector<float> biases =
-      bias.produce ? ProducedHalves(bias, out) : std::vector<float>(static_cast<size_t>(out));
-  const int64_t tokens = static_cast<int64_t>(x.size()) / in;
-  Doubles result;
-  for (int64_t o = 0; o < out; ++o) {
-    for (int64_t t = 0; t < tokens; ++t) {
-      double sum = biases[static_cast<size_t>(o)];
-      for (int64_t i = 0; i < in; ++i) {
-        sum += double{weights[static_cast<size_t>(o * in + i)]} *
-               x[static_cast<size_t>(i * tokens + t)];
-      }
-      result.push_back(sum);
-    }
-  }
-  return result;
-}
-
-// Over runs of `width` channels at each token; gains repeat.
-void Norm(Doubles& x, int64_t tokens, int64_t width, const WeightData& gain, int64_t gains,
-          double epsilon) {
-  const std::vector<float> gamma = ProducedHalves(gain, gains);
-  const int64_t channels = static_cast<int64_t>(x.size()) / tokens;
-  for (int64_t first = 0; first < channels; first += width) {
-    for (int64_t t = 0; t < tokens; ++t) {
-      double squares = 0;
-      for (int64_t c = first; c < first + width; ++c) {
-        squares += std::pow(x[static_cast<size_t>(c * tokens + t)], 2);
-      }
-      const double scale = 1 / std::sqrt(squares / static_cast<double>(width) + epsilon);
-      for (int64_t c = first; c < first + width; ++c) {
-        x[static_cast<size_t>(c * tokens + t)] *= scale * gamma[static_cast<size_t>(c % gains)];
-      }
-    }
-  }
-}
-
 void Rotate(const Case& tested, Doubles& x) {
-  const int64_t tokens = tested.extent.chunk_tokens, half = tested.shape.rotary_dim / 2;
-  const int64_t channels = static_cast<int64_t>(x.size()) / tokens;
-  for (int64_t head = 0; head < channels; head += tested.shape.head_dim) {
-    for (int64_t pair = 0; pair < half; ++pair) {
-      for (int64_t t = 0; t < tokens; ++t) {
-        double& a = x[static_cast<size_t>((head + pair) * tokens + t)];
-        double& b = x[static_cast<size_t>((head + pair + half) * tokens + t)];
-        const double angle = AngleOf(tested, t, pair);
-        const double turned = a * std::cos(angle) - b * std::sin(angle);
-        b = b * std::cos(angle) + a * std::sin(angle);
-        a = turned;
-      }
-    }
-  }
+  const AttentionProgramShape& shape = tested.shape;
+  RotateHeads(x, tested.extent.chunk_tokens, shape.head_dim, 0, shape.rotary_dim,
+              shape.rotary_pairs,
+              [&](int64_t token, int64_t pair) { return AngleOf(tested, token, pair); });
 }
 
 struct Reference {
@@ -217,24 +164,6 @@ Reference Attend(const Case& tested, const AttentionProgramWeights& weights, con
   return result;
 }
 
-// Every step rounds to fp16, by at most 2^-11 of its result. Keys and queries see three such steps
-// (product, norm or clip, rotation), so that their largest error is about 2e-3 of the largest
-// value. Logits here are below 8, and in fp16 a multiple of 2^-8 there: a share may be off by a
-// factor of exp(2^-9 + 8 * 2e-3 / sqrt(head_dim)), 0.6%, where the worst cases of all terms meet;
-// the sum over keys averages them. 5e-3 of the largest value holds with room; a wrong mask, head or
-// angle is off by 10% and more.
-constexpr double kTolerance = 5e-3;
-
-void ExpectClose(const std::vector<float>& actual, const Doubles& expected, const char* what) {
-  ASSERT_EQ(actual.size(), expected.size()) << what;
-  double largest = 0;
-  for (const double value : expected) largest = std::max(largest, std::abs(value));
-  ASSERT_GT(largest, 0.05) << what;
-  for (size_t i = 0; i < actual.size(); ++i) {
-    ASSERT_NEAR(actual[i], expected[i], kTolerance * largest) << what << " " << i;
-  }
-}
-
 AttentionProgramShape Shape64() {
   return {.hidden = 64,
           .num_heads = 4,
@@ -274,6 +203,12 @@ std::vector<Case> Cases() {
   gpt_oss.window = 12;
   Case& partial = add("RotatesAPart", {32, 32});
   partial.shape.rotary_dim = 8;
+  Case& beside = add("RotatesPairsSideBySide", {32, 32});
+  beside.shape.num_kv_heads = 2;
+  beside.shape.rotary_pairs = RotaryPairs::kSideBySide;
+  Case& beside_part = add("RotatesPairsSideBySideInAPart", {32, 32});
+  beside_part.shape.rotary_dim = 8;
+  beside_part.shape.rotary_pairs = RotaryPairs::kSideBySide;
   Case& none = add("RotatesNothing", {32, 32});
   none.shape.rotary_dim = 0;
   Case& narrow = add("NarrowValues", {32, 32});

@@ -2,7 +2,7 @@
 // loops.
 #include <cmath>
 
-#include "graph/testing/random_attention.h"
+#include "graph/testing/random_latent_attention.h"
 #include "npu/openvino/openvino_testing.h"
 
 namespace npumoe::openvino {
@@ -47,6 +47,7 @@ std::vector<Case> Cases() {
   partial.shape.rotary_dim = 8;
   partial.shape.value_dim = 6;
   add("Int8", {32, 32}).options.format = WeightFormat::kInt8;
+  add("PairsSideBySide", {32, 32}).shape.rotary_pairs = RotaryPairs::kSideBySide;
   return cases;
 }
 
@@ -67,22 +68,53 @@ void FillTables(const Graph& graph, const AttentionExtent& extent, std::vector<F
 
 class OpenvinoAttention : public OpenvinoTest, public ::testing::WithParamInterface<Case> {};
 
+// How far roundings to fp16 may take the emulator from exact numbers; its own test says why.
+constexpr float kTolerance = 5e-3f;
+
+void ExpectTheEmulatorsNumbers(Device& device, const Graph& graph, const AttentionExtent& extent) {
+  std::vector<Floats> inputs = RandomInputs(graph, 71, 1.5f);
+  FillTables(graph, extent, inputs);
+  const auto expected = emulator::RunUnlimited(graph, inputs);
+  ASSERT_TRUE(expected.ok()) << expected.status().message();
+  ExpectClose(RunOn(device, graph, inputs), *expected, kTolerance);
+}
+
 TEST_P(OpenvinoAttention, EqualsTheEmulator) {
   const Case& tested = GetParam();
   const AttentionProgramWeights weights = RandomAttention(tested.shape, tested.options, 500);
   const Result<Graph> graph = BuildAttentionGraph(tested.shape, weights, tested.extent);
   ASSERT_TRUE(graph.ok()) << graph.status().message();
-  std::vector<Floats> inputs = RandomInputs(*graph, 71, 1.5f);
-  FillTables(*graph, tested.extent, inputs);
-  const auto expected = emulator::RunUnlimited(*graph, inputs);
-  ASSERT_TRUE(expected.ok()) << expected.status().message();
   ThreadPool pool(2);
-  // How far roundings to fp16 may take the emulator from exact numbers; its own test says why.
-  ExpectClose(RunOn(*OpenCpu(pool), *graph, inputs), *expected, 5e-3f);
+  ExpectTheEmulatorsNumbers(*OpenCpu(pool), *graph, tested.extent);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, OpenvinoAttention, ::testing::ValuesIn(Cases()),
                          [](const auto& test) { return std::string(test.param.name); });
+
+class OpenvinoLatentAttention : public OpenvinoTest {};
+
+TEST_F(OpenvinoLatentAttention, EqualsTheEmulator) {
+  ThreadPool pool(2);
+  const auto device = OpenCpu(pool);
+  for (const WeightFormat format : {WeightFormat::kF16, WeightFormat::kInt8}) {
+    const int64_t query_rank = format == WeightFormat::kF16 ? 0 : 24;
+    const LatentProgramShape shape{.hidden = 64,
+                                   .num_heads = 4,
+                                   .query_rank = query_rank,
+                                   .rank = 32,
+                                   .nope_dim = 24,
+                                   .rotary_dim = 16,
+                                   .value_dim = 20,
+                                   .scale = 0.158f,
+                                   .norm_epsilon = 1e-6f};
+    const LatentProgramWeights weights = npumoe::testing::RandomLatentAttention(shape, format, 500);
+    for (const AttentionExtent& extent : {AttentionExtent{32, 0}, AttentionExtent{32, 64}}) {
+      const Result<Graph> graph = BuildLatentAttentionGraph(shape, weights, extent);
+      ASSERT_TRUE(graph.ok()) << graph.status().message();
+      ExpectTheEmulatorsNumbers(*device, *graph, extent);
+    }
+  }
+}
 
 class OpenvinoHead : public OpenvinoTest {};
 

@@ -1,9 +1,7 @@
 // Attention programs over a chunk and a history, which the reference kernels compute step by step.
-#include <cmath>
 #include <utility>
 
 #include "graph/attention_program.h"
-#include "kernels/rope/rope.h"
 #include "runtime/conformance/attention_reference.h"
 #include "runtime/conformance/conformance_case.h"
 #include "runtime/conformance/conformance_values.h"
@@ -41,6 +39,9 @@ std::vector<AttentionTest> Classes() {
   AttentionTest& partial = add("rotates a part, short values", {32});
   partial.shape.rotary_dim = 8;
   partial.shape.value_dim = 8;
+  AttentionTest& beside = add("rotates pairs side by side", {32});
+  beside.shape.num_kv_heads = 2;
+  beside.shape.rotary_pairs = RotaryPairs::kSideBySide;
   add("rotates nothing", {32}).shape.rotary_dim = 0;
   add("buckets of histories", {0, 32, 128}).shape.num_kv_heads = 2;
   return classes;
@@ -81,24 +82,8 @@ NamedValues InputsOf(const AttentionTest& test, const AttentionExtent& extent) {
     inputs["keys"] = ChannelsFirst(rows.Keys(shape, extent));
     inputs["values"] = ChannelsFirst(rows.Values(shape, extent));
   }
-  const std::vector<float> frequencies =
-      shape.rotary_dim == 0
-          ? std::vector<float>{}
-          : RopeInverseFrequencies(static_cast<int>(shape.rotary_dim), kRopeTheta);
-  for (int64_t channel = 0; channel < shape.rotary_dim; ++channel) {
-    const float frequency = frequencies[static_cast<size_t>(channel % (shape.rotary_dim / 2))];
-    for (int64_t token = 0; token < extent.chunk_tokens; ++token) {
-      const float angle = static_cast<float>(FirstPosition(extent) + token) * frequency;
-      inputs["cos"].push_back(std::cos(angle));
-      inputs["sin"].push_back(std::sin(angle));
-    }
-  }
-  std::vector<float>& mask = inputs["mask"];
-  for (int64_t key = 0; key < extent.history_tokens + extent.chunk_tokens; ++key) {
-    for (int64_t query = 0; query < extent.chunk_tokens; ++query) {
-      mask.push_back(Sees(test, extent, query, key) ? 0 : kMaskedOut);
-    }
-  }
+  AddRotaryTables(shape.rotary_dim, extent, inputs);
+  inputs["mask"] = MaskOf(test, extent);
   return inputs;
 }
 

@@ -1,6 +1,7 @@
 #include "runtime/conformance/attention_reference.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "graph/weights/materialised.h"
@@ -83,6 +84,7 @@ class AttentionStep {
                    .head_dim = static_cast<int>(shape_.head_dim),
                    .rotary_dim = static_cast<int>(shape_.rotary_dim),
                    .inverse_frequencies = frequencies,
+                   .interleaved = shape_.rotary_pairs == RotaryPairs::kSideBySide,
                    .position = FirstPosition(extent_)});
   }
 
@@ -137,6 +139,29 @@ bool Sees(const AttentionTest& test, const AttentionExtent& extent, int64_t quer
   const int64_t own = extent.history_tokens + query;
   const bool in_window = test.window == 0 || key > own - test.window;
   return key >= EmptySlots(extent) && key <= own && in_window;
+}
+
+void AddRotaryTables(int64_t rotary_dim, const AttentionExtent& extent, NamedValues& inputs) {
+  if (rotary_dim == 0) return;
+  const auto frequencies = RopeInverseFrequencies(static_cast<int>(rotary_dim), kRopeTheta);
+  for (int64_t channel = 0; channel < rotary_dim; ++channel) {
+    const float frequency = frequencies[static_cast<size_t>(channel % (rotary_dim / 2))];
+    for (int64_t token = 0; token < extent.chunk_tokens; ++token) {
+      const float angle = static_cast<float>(FirstPosition(extent) + token) * frequency;
+      inputs["cos"].push_back(std::cos(angle));
+      inputs["sin"].push_back(std::sin(angle));
+    }
+  }
+}
+
+std::vector<float> MaskOf(const AttentionTest& test, const AttentionExtent& extent) {
+  std::vector<float> mask;
+  for (int64_t key = 0; key < extent.history_tokens + extent.chunk_tokens; ++key) {
+    for (int64_t query = 0; query < extent.chunk_tokens; ++query) {
+      mask.push_back(Sees(test, extent, query, key) ? 0 : kMaskedOut);
+    }
+  }
+  return mask;
 }
 
 std::vector<float> SinksOf(const AttentionProgramShape& shape) {

@@ -32,6 +32,10 @@ int64_t FirstPosition(const AttentionExtent& extent);
 // Whether the chunk's token `query` looks at slot `key` of history and chunk.
 bool Sees(const AttentionTest& test, const AttentionExtent& extent, int64_t query, int64_t key);
 
+// "cos" and "sin" of the chunk's positions, where something turns, and the mask.
+void AddRotaryTables(int64_t rotary_dim, const AttentionExtent& extent, NamedValues& inputs);
+std::vector<float> MaskOf(const AttentionTest& test, const AttentionExtent& extent);
+
 std::vector<float> SinksOf(const AttentionProgramShape& shape);
 
 // What goes in, a token a row.

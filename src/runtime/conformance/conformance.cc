@@ -108,7 +108,8 @@ double WeightRounding(WeightFormat format) {
 
 std::vector<ConformanceCase> ConformanceCases(int64_t quantum) {
   std::vector<ConformanceCase> cases = ExpertCases(quantum);
-  for (std::vector<ConformanceCase>& more : std::vector{AttentionCases(), HeadCases()}) {
+  for (std::vector<ConformanceCase>& more :
+       std::vector{AttentionCases(), LatentAttentionCases(), HeadCases()}) {
     std::move(more.begin(), more.end(), std::back_inserter(cases));
   }
   return cases;

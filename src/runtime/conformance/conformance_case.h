@@ -41,6 +41,7 @@ std::vector<ConformanceCase> ConformanceCases(int64_t quantum);
 // Its parts.
 std::vector<ConformanceCase> ExpertCases(int64_t quantum);
 std::vector<ConformanceCase> AttentionCases();
+std::vector<ConformanceCase> LatentAttentionCases();
 std::vector<ConformanceCase> HeadCases();
 
 inline constexpr WeightFormat kEveryFormat[] = {

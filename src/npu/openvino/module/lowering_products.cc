@@ -1,8 +1,11 @@
 // Convolutions and matrix products.
 #include <openvino/op/add.hpp>
+#include <openvino/op/constant.hpp>
 #include <openvino/op/convolution.hpp>
 #include <openvino/op/group_conv.hpp>
 #include <openvino/op/matmul.hpp>
+#include <openvino/op/slice.hpp>
+#include <openvino/op/variadic_split.hpp>
 
 #include "npu/openvino/module/lowering.h"
 #include "npu/openvino/module/nodes.h"
@@ -35,10 +38,28 @@ Geometry GeometryOf(const Arguments& arguments, size_t axes) {
   return geometry;
 }
 
+// A part of a split as the only output of a node. Where a convolution has weights with one scale a
+// row, OpenVINO 2026.4 rewrites it as a product (ConvertWeightCompressedConv1x1ToMatmul) and takes
+// the node before it for its first output, which it refuses for a node with several.
+Value AsOnlyOutput(const Value& x) {
+  const auto split = ov::as_type_ptr<ov::op::v1::VariadicSplit>(x.get_node_shared_ptr());
+  if (split == nullptr) return x;
+  const auto axes = ov::as_type_ptr<ov::op::v0::Constant>(split->get_input_node_shared_ptr(1));
+  const auto axis = axes->cast_vector<int64_t>().front();
+  int64_t begin = 0;
+  for (size_t i = 0; i < x.get_index(); ++i) {
+    begin += static_cast<int64_t>(split->get_output_shape(i)[static_cast<size_t>(axis)]);
+  }
+  const auto length = static_cast<int64_t>(x.get_shape()[static_cast<size_t>(axis)]);
+  return Node<ov::op::v8::Slice>(split->input_value(0), Integers({begin}),
+                                 Integers({begin + length}), Integers({1}), Integers({axis}));
+}
+
 }  // namespace
 
 Lowered LowerConv(Lowering& lowering, const Operation&, const Arguments& arguments) {
-  NPUMOE_ASSIGN_OR_RETURN(const Value x, lowering.Operand(arguments.Spec("x").name));
+  NPUMOE_ASSIGN_OR_RETURN(const Value operand, lowering.Operand(arguments.Spec("x").name));
+  const Value x = AsOnlyOutput(operand);
   const TensorSpec& weight = arguments.Spec("weight");
   const auto groups = static_cast<size_t>(arguments.Int("groups", 1));
   const size_t rank = x.get_shape().size();
