@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -60,8 +61,9 @@ struct CpuCosts {
   Figure copy_gb_per_s;           // rows of fp32: norms, gather and combine of the CPU's experts
   // Gather into a launch's inputs, and the check and combine of its outputs. A profile may leave
   // them out: as copy_gb_per_s.
-  Figure gather_gb_per_s;
-  Figure combine_gb_per_s;
+  std::optional<Figure> gather_gb_per_s, combine_gb_per_s;
+  const Figure& Gather() const { return gather_gb_per_s ? *gather_gb_per_s : copy_gb_per_s; }
+  const Figure& Combine() const { return combine_gb_per_s ? *combine_gb_per_s : copy_gb_per_s; }
   Figure active_w;
   Figure idle_w;  // whole package, nothing running
   Figure slowdown_beside_npu{.value = 1, .source = "not in the profile"};  // the other way round

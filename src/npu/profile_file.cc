@@ -247,7 +247,6 @@ Status ReadCpu(Section section, CpuCosts& cpu) {
   NPUMOE_ASSIGN_OR_RETURN(cpu.gflops, section.Rates("gflops"));
   NPUMOE_ASSIGN_OR_RETURN(cpu.bandwidth_gb_per_s, section.Number("bandwidth_gb_per_s", kPositive));
   NPUMOE_ASSIGN_OR_RETURN(cpu.copy_gb_per_s, section.Number("copy_gb_per_s", kPositive));
-  cpu.gather_gb_per_s = cpu.combine_gb_per_s = cpu.copy_gb_per_s;
   if (section.Has("gather_gb_per_s")) {
     NPUMOE_ASSIGN_OR_RETURN(cpu.gather_gb_per_s, section.Number("gather_gb_per_s", kPositive));
   }

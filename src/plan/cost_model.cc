@@ -120,12 +120,12 @@ double CostModel::CpuExpertMs(int expert, int64_t rows) const {
 
 double CostModel::GatherMs(int64_t assignments) const {
   return BytesToMs(static_cast<double>(assignments) * config_.hidden_size * kGatherBytes,
-                   profile_.cpu.gather_gb_per_s.value);
+                   profile_.cpu.Gather().value);
 }
 
 double CostModel::CombineMs(int64_t assignments) const {
   return BytesToMs(static_cast<double>(assignments) * config_.hidden_size * kCombineBytes,
-                   profile_.cpu.combine_gb_per_s.value);
+                   profile_.cpu.Combine().value);
 }
 
 double CostModel::DispatchMs(int64_t assignments) const {

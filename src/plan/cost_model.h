@@ -47,7 +47,8 @@ class CostModel {
   double GatherMs(int64_t assignments) const;
   double CombineMs(int64_t assignments) const;
   double DispatchMs(int64_t assignments) const;  // both
-  // The row of a launch that the CPU computes, too, of one of its experts.
+  // The row of a launch that the CPU computes, too, of one of its experts. (Verification is on
+  // unless somebody asks for less.)
   double SpotCheckMs(int expert) const { return CpuExpertMs(expert, 1); }
   // Norms, attention with `history` earlier tokens, router of one layer over `tokens`; the mean of
   // the layers where only some have a window.

@@ -8,25 +8,27 @@ namespace {
 // A rate or bandwidth may be uncertain by 100%: never move it to zero or below.
 constexpr double kLeastFactor = 0.05;
 
-using FigureOf = Figure& (*)(ChipProfile&);
+using FigureOf = Figure* (*)(ChipProfile&);  // null: the profile leaves it out
 using CurveOf = std::vector<RatePoint>& (*)(ChipProfile&);
 
+Figure* OrNull(std::optional<Figure>& figure) { return figure ? &*figure : nullptr; }
+
 constexpr FigureOf kFigures[] = {
-    [](ChipProfile& p) -> Figure& { return p.npu.launch_ms; },
-    [](ChipProfile& p) -> Figure& { return p.npu.sync_ms; },
-    [](ChipProfile& p) -> Figure& { return p.npu.stream_gb_per_s; },
-    [](ChipProfile& p) -> Figure& { return p.npu.io_gb_per_s; },
-    [](ChipProfile& p) -> Figure& { return p.npu.slowdown_beside_cpu; },
-    [](ChipProfile& p) -> Figure& { return p.cpu.slowdown_beside_npu; },
-    [](ChipProfile& p) -> Figure& { return p.npu.idle_w; },
-    [](ChipProfile& p) -> Figure& { return p.npu.stream_w; },
-    [](ChipProfile& p) -> Figure& { return p.npu.compute_w; },
-    [](ChipProfile& p) -> Figure& { return p.cpu.bandwidth_gb_per_s; },
-    [](ChipProfile& p) -> Figure& { return p.cpu.copy_gb_per_s; },
-    [](ChipProfile& p) -> Figure& { return p.cpu.gather_gb_per_s; },
-    [](ChipProfile& p) -> Figure& { return p.cpu.combine_gb_per_s; },
-    [](ChipProfile& p) -> Figure& { return p.cpu.active_w; },
-    [](ChipProfile& p) -> Figure& { return p.cpu.idle_w; },
+    [](ChipProfile& p) -> Figure* { return &p.npu.launch_ms; },
+    [](ChipProfile& p) -> Figure* { return &p.npu.sync_ms; },
+    [](ChipProfile& p) -> Figure* { return &p.npu.stream_gb_per_s; },
+    [](ChipProfile& p) -> Figure* { return &p.npu.io_gb_per_s; },
+    [](ChipProfile& p) -> Figure* { return &p.npu.slowdown_beside_cpu; },
+    [](ChipProfile& p) -> Figure* { return &p.cpu.slowdown_beside_npu; },
+    [](ChipProfile& p) -> Figure* { return &p.npu.idle_w; },
+    [](ChipProfile& p) -> Figure* { return &p.npu.stream_w; },
+    [](ChipProfile& p) -> Figure* { return &p.npu.compute_w; },
+    [](ChipProfile& p) -> Figure* { return &p.cpu.bandwidth_gb_per_s; },
+    [](ChipProfile& p) -> Figure* { return &p.cpu.copy_gb_per_s; },
+    [](ChipProfile& p) -> Figure* { return OrNull(p.cpu.gather_gb_per_s); },
+    [](ChipProfile& p) -> Figure* { return OrNull(p.cpu.combine_gb_per_s); },
+    [](ChipProfile& p) -> Figure* { return &p.cpu.active_w; },
+    [](ChipProfile& p) -> Figure* { return &p.cpu.idle_w; },
 };
 
 constexpr CurveOf kCurves[] = {
@@ -56,7 +58,9 @@ std::vector<FigureVariation> VaryFigures(const ChipProfile& profile) {
   std::vector<FigureVariation> variations;
   ChipProfile copy = profile;
   for (const FigureOf figure : kFigures) {
-    if (figure(copy).spread > 0) variations.push_back(Vary(profile, figure));
+    const Figure* found = figure(copy);
+    if (found == nullptr || found->spread == 0) continue;
+    variations.push_back(Vary(profile, [&](ChipProfile& p) -> Figure& { return *figure(p); }));
   }
   for (const CurveOf curve : kCurves) {
     const std::vector<RatePoint>& points = curve(copy);

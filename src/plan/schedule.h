@@ -26,10 +26,10 @@ struct Step {
 class Schedule {
  public:
   Schedule(int num_chunks, int num_layers, int chunks_in_flight);
-  // The step that the CPU should do next: one that ends in launches where there is one, so that
-  // the NPU does not run dry, else the oldest chunk's. `launches_done(chunk)` tells whether the
-  // chunk's launches have finished; when nothing may start, the step of the oldest waiting chunk
-  // is returned, and the caller waits for its launches. None: everything is done.
+  // The step that the CPU should do next: a routing step, which ends in launches, where there is
+  // one, so that the NPU does not run dry, else the oldest chunk's. `launches_done(chunk)` tells
+  // whether the chunk's launches have finished; when nothing may start, the step of the oldest
+  // waiting chunk is returned, and the caller waits for its launches. None: everything is done.
   template <class LaunchesDone>
   std::optional<Step> Next(LaunchesDone launches_done);
   void Finished(const Step& step);

@@ -29,19 +29,19 @@ TimedWork Work(const char* what, double bytes_per_element, int64_t hidden) {
 CopyRing::CopyRing(int64_t hidden, int64_t memory_bytes)
     : hidden_(hidden),
       weights_(kAssignments, 0.125f),
-      tokens_(static_cast<size_t>(kTokens * hidden)),
-      rows_(static_cast<size_t>(kAssignments * hidden)) {
+      tokens_(static_cast<size_t>(kTokens * hidden)) {
   std::mt19937 random(2);
   std::vector<int32_t> ids(kAssignments);
   for (int32_t& id : ids) id = static_cast<int32_t>(random() % kExperts);
   BuildExpertLists(ids, kChoices, kExperts, lists_);
   std::ranges::fill(tokens_.span(), 0.5f);
-  row_outputs_ = RowsOf(rows_.data());
-  const auto bytes = static_cast<int64_t>(sizeof(uint16_t)) * kAssignments * hidden;
+  const auto bytes = static_cast<int64_t>(sizeof(uint16_t) + sizeof(float)) * kAssignments * hidden;
   chunks_.resize(static_cast<size_t>(std::max<int64_t>(2, memory_bytes / bytes)));
   for (Chunk& chunk : chunks_) {
     chunk.halves.Resize(static_cast<size_t>(kAssignments * hidden));
-    chunk.outputs = Columns(chunk.halves.data());
+    chunk.rows.Resize(static_cast<size_t>(kAssignments * hidden));
+    chunk.columns = Columns(chunk.halves.data());
+    chunk.row_outputs = RowsOf(chunk.rows.data());
   }
 }
 
@@ -75,15 +75,16 @@ double CopyRing::CombineMs(ThreadPool& pool) {
   const Chunk& chunk = Next();
   Stopwatch watch;
   NPUMOE_CHECK(AreOutputsFinite(chunk, pool));
-  CombineRows(chunk.outputs, weights_, kChoices, Tokens(), pool);
+  CombineRows(chunk.columns, weights_, kChoices, Tokens(), pool);
   return watch.ElapsedMs();
 }
 
 double CopyRing::RowsMs(ThreadPool& pool) {
+  Chunk& chunk = Next();
+  const Matrix rows{chunk.rows.data(), kAssignments, hidden_, hidden_};
   Stopwatch watch;
-  GatherRows(Tokens(), lists_.assignments, kChoices, {rows_.data(), kAssignments, hidden_, hidden_},
-             pool);
-  CombineRows(row_outputs_, weights_, kChoices, Tokens(), pool);
+  GatherRows(Tokens(), lists_.assignments, kChoices, rows, pool);
+  CombineRows(chunk.row_outputs, weights_, kChoices, Tokens(), pool);
   return watch.ElapsedMs();
 }
 

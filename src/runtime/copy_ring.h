@@ -30,10 +30,10 @@ class CopyRing {
   double RowsMs(ThreadPool& pool);
 
  private:
-  // fp16 of one chunk's launches: [hidden, rows] of each expert, one behind the other.
   struct Chunk {
-    AlignedBuffer<uint16_t> halves;
-    std::vector<OutputRow> outputs;  // by assignment
+    AlignedBuffer<uint16_t> halves;               // of launches: [hidden, rows] of each expert
+    AlignedBuffer<float> rows;                    // of the CPU's experts: [assignments, hidden]
+    std::vector<OutputRow> columns, row_outputs;  // by assignment
   };
   Chunk& Next();
   std::vector<OutputRow> Columns(const uint16_t* halves) const;
@@ -44,8 +44,7 @@ class CopyRing {
   int64_t hidden_;
   ExpertLists lists_;
   std::vector<float> weights_;
-  AlignedBuffer<float> tokens_, rows_;
-  std::vector<OutputRow> row_outputs_;
+  AlignedBuffer<float> tokens_;
   std::vector<Chunk> chunks_;
   size_t next_ = 0;
 };

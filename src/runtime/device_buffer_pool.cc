@@ -24,6 +24,12 @@ void DeviceBufferPool::Release(DeviceBuffer* buffer) {
   entry->second.free_list->push_back(buffer);
 }
 
+void DeviceBufferPool::Clear() {
+  free_.clear();
+  all_.clear();
+  allocated_bytes_ = 0;
+}
+
 void DeviceBufferPool::Leak(DeviceBuffer* buffer) {
   const auto entry = all_.find(buffer);
   NPUMOE_CHECK(entry != all_.end());

@@ -18,6 +18,8 @@ class DeviceBufferPool {
   Result<DeviceBuffer*> Acquire(Program& program, const TensorSpec& spec);
   void Release(DeviceBuffer* buffer);
   int64_t allocated_bytes() const { return allocated_bytes_; }
+  // Frees all buffers; none is handed out.
+  void Clear();
   // Gives up ownership of a buffer that a device never returned.
   void Leak(DeviceBuffer* buffer);
 

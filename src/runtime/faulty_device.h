@@ -42,6 +42,7 @@ class FaultyDevice final : public Device {
     return inner_.Supports(package, function);
   }
 
+  // Programs of before stay lost.
   Status Reopen() override {
     ++reopened;
     return is_gone ? failure : inner_.Reopen();
@@ -51,13 +52,15 @@ class FaultyDevice final : public Device {
                                         const std::string& function) override {
     if (on_load(loads_++) == Fault::kRefuse) return failure;
     NPUMOE_ASSIGN_OR_RETURN(auto program, inner_.Load(package, function));
-    return std::unique_ptr<Program>(std::make_unique<Wrapped>(std::move(program)));
+    return std::unique_ptr<Program>(std::make_unique<Wrapped>(std::move(program), reopened));
   }
 
   Result<RequestId> Submit(const LaunchRequest& request) override {
     if (on_submit(submits++) == Fault::kRefuse) return failure;
+    const auto* program = static_cast<Wrapped*>(request.program);
+    if (program->opening != reopened) return Status(StatusCode::kDeviceLost, "of another opening");
     LaunchRequest passed = request;
-    passed.program = static_cast<Wrapped*>(request.program)->inner.get();
+    passed.program = program->inner.get();
     NPUMOE_ASSIGN_OR_RETURN(const RequestId id, inner_.Submit(passed));
     running_[id] = {{request.outputs.begin(), request.outputs.end()},
                     {request.rows.begin(), request.rows.end()},
@@ -83,7 +86,8 @@ class FaultyDevice final : public Device {
  private:
   static constexpr uint16_t kNan = 0x7E00;
   struct Wrapped final : Program {
-    explicit Wrapped(std::unique_ptr<Program> program) : inner(std::move(program)) {}
+    Wrapped(std::unique_ptr<Program> program, int when)
+        : inner(std::move(program)), opening(when) {}
     const std::vector<TensorSpec>& inputs() const override { return inner->inputs(); }
     const std::vector<TensorSpec>& outputs() const override { return inner->outputs(); }
     int64_t weight_bytes() const override { return inner->weight_bytes(); }
@@ -91,6 +95,7 @@ class FaultyDevice final : public Device {
       return inner->Allocate(spec);
     }
     std::unique_ptr<Program> inner;
+    int opening;
   };
   struct Running {
     std::vector<DeviceBuffer*> outputs;

@@ -21,8 +21,8 @@ struct CpuTimes {
 };
 
 // `weights`: type of the experts' weights. All of them together take `memory_bytes` (at least
-// eight experts), so that each comes from memory when its turn is there again. kResourceExhausted:
-// there is not that much memory.
+// eight experts), so that each comes from memory when its turn is there again; the buffers of
+// copies take half as much again. kResourceExhausted: there is not that much memory.
 Result<CpuTimes> MeasureCpu(const ExpertShape& shape, DType weights, int64_t memory_bytes,
                             ThreadPool& pool, const MeasureLimits& limits,
                             const MeasureProgress& progress);

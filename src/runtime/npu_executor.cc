@@ -169,13 +169,7 @@ void NpuExecutor::BringBackAfterPause() {
 }
 
 void NpuExecutor::LoadAgain(const ProgramId& id) {
-  if (launches_.IsDeviceLost()) {
-    launches_.Drain();  // what is in flight fails with the lost device, not with the new one
-    const Status reopened = device_.Reopen();
-    launches_.DeviceReopened(reopened);
-    if (!reopened.ok()) return;
-  }
-  SetAside(id);
+  if (launches_.IsDeviceLost() && !ReopenDevice().ok()) return;
   const auto loaded = LoadLargest(id);
   launches_.LoadedAgain(id, loaded.status());
   if (!loaded.ok()) return;
@@ -183,19 +177,26 @@ void NpuExecutor::LoadAgain(const ProgramId& id) {
   LoadSmaller(id);
 }
 
-void NpuExecutor::SetAside(const ProgramId& id) {
-  const auto set_aside = [&](auto& functions) {
-    for (auto& function : functions) {
-      if (function != nullptr) set_aside_.emplace_back(std::move(function));
-    }
+// Nothing of the lost device stays: its programs would take places of the new one.
+Status NpuExecutor::ReopenDevice() {
+  launches_.GiveUpBuffers();
+  for (const ProgramId& id : ProgramsOf(plan_)) Unload(id);
+  const Status reopened = device_.Reopen();
+  launches_.DeviceReopened(reopened);
+  return reopened;
+}
+
+void NpuExecutor::Unload(const ProgramId& id) {
+  const auto unload = [](auto& functions) {
+    for (auto& function : functions) function.reset();
   };
   switch (id.kind) {
     case ProgramKind::kExperts:
-      return set_aside(experts_.at(id.layer).programs[static_cast<size_t>(id.index)].buckets);
+      return unload(experts_.at(id.layer).programs[static_cast<size_t>(id.index)].buckets);
     case ProgramKind::kAttention:
-      return set_aside(attention_.at(id.layer));
+      return unload(attention_.at(id.layer));
     case ProgramKind::kHead:
-      return set_aside(head_);
+      return unload(head_);
   }
 }
 

@@ -60,8 +60,8 @@ class NpuExecutor {
   NpuLaunches& launches() { return launches_; }
   PlacementReport report() const { return launches_.report(); }
 
-  // Takes programs back into service whose pause is over; loads at most one of those that have to
-  // be loaded again, so that a prefill does not wait for many.
+  // Takes programs back into service whose pause is over, and loads the first one of those that
+  // have to be loaded again.
   void BringBackAfterPause();
 
   // Experts.
@@ -118,13 +118,13 @@ class NpuExecutor {
   void MakeRoom();
   void AddProgram(const ProgramId& id);
   void LoadAgain(const ProgramId& id);
+  Status ReopenDevice();
   // All programs have their largest function first: a device with too few places for all must not
   // fill them with smaller ones.
   Result<LoadedFunction*> LoadLargest(const ProgramId& id);
   void LoadSmaller(const ProgramId& id);
   void CountLoaded(const LoadedFunction& largest);
-  // Launches may still refer to functions that are loaded anew.
-  void SetAside(const ProgramId& id);
+  void Unload(const ProgramId& id);
   Result<Lowered> FindAndLower(const ProgramId& id) const;
   size_t FunctionsOf(const ProgramId& id);
   // Loads function `size`, counted from the smallest, and keeps it.
@@ -145,7 +145,6 @@ class NpuExecutor {
   std::map<int, ExpertLayer> experts_;
   std::map<int, Functions<AttentionFunction>> attention_;
   Functions<HeadFunction> head_;
-  std::vector<std::shared_ptr<void>> set_aside_;  // functions
   NpuLaunches launches_;  // after the functions, so that launches and buffers go before them
 };
 

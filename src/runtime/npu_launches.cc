@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "base/log.h"
 #include "runtime/prefill_timeline.h"
@@ -35,6 +37,16 @@ NpuLaunches::NpuLaunches(Device& device, const LaunchOptions& options)
 
 NpuLaunches::~NpuLaunches() {
   Drain();
+  LeakAbandoned();
+}
+
+void NpuLaunches::GiveUpBuffers() {
+  NPUMOE_CHECK(!IsAnyBusy());
+  LeakAbandoned();
+  buffers_.Clear();
+}
+
+void NpuLaunches::LeakAbandoned() {
   ReclaimAbandoned();  // they have had their time
   for (Abandoned& stuck : abandoned_) {
     LogWarning(fmt::format("{} never finished a launch; its memory is not freed",
@@ -42,9 +54,11 @@ NpuLaunches::~NpuLaunches() {
     for (DeviceBuffer* buffer : stuck.buffers) buffers_.Leak(buffer);
     stuck.function->Leak();
   }
+  abandoned_.clear();
 }
 
 bool NpuLaunches::AcquireBuffers(Launch& launch) {
+  ServiceOf(launch.function->id).launches.insert(&launch);
   Program& program = *launch.function->program;
   const auto acquire = [&](const std::vector<TensorSpec>& specs,
                            std::vector<DeviceBuffer*>& buffers) -> Status {
@@ -151,11 +165,12 @@ void NpuLaunches::Accept(const Launch& launch) {
   placement.filled_rows += launch.filled_rows;
   Service& service = ServiceOf(launch.function->id);
   service.failures_in_a_row = 0;
-  if (service.launches_on_probation > 0) --service.launches_on_probation;
+  service.rows_on_probation = std::max<int64_t>(0, service.rows_on_probation - launch.filled_rows);
   service.checked.insert(launch.function);
 }
 
 void NpuLaunches::Release(Launch& launch) {
+  ServiceOf(launch.function->id).launches.erase(&launch);
   for (DeviceBuffer* buffer : launch.inputs) buffers_.Release(buffer);
   for (DeviceBuffer* buffer : launch.outputs) buffers_.Release(buffer);
   launch.inputs.clear();

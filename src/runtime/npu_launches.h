@@ -28,9 +28,9 @@ class PrefillTimeline;
 
 // Chosen: one bad answer may be the input's fault, three in a row are the program's.
 inline constexpr int kFailuresBeforeRetirement = 3;
-// Launches of which every row is checked, of a program that comes back after its numbers were
-// wrong; chosen.
-inline constexpr int kLaunchesOnProbation = 3;
+// Of a program that comes back after its numbers were wrong every row is checked until so many were
+// right: one that spoils a tenth of its rows gets through with a probability of 2e-12.
+inline constexpr int64_t kRowsOnProbation = 256;
 
 // kOff: outputs are only scanned for NaN and infinity (spot_check.h). kEveryRow: tests leave
 // nothing to chance.
@@ -109,12 +109,14 @@ class NpuLaunches {
   // Takes programs back into service whose pause is over.
   void ReviveAfterPause();
   // One whose pause is over and which has to be loaded again, for its last chance: the caller loads
-  // it and says what became of it.
+  // it and says what became of it. Of a lost device only when no launch is left.
   std::optional<ProgramId> TakeProgramToLoad();
   void LoadedAgain(const ProgramId& id, const Status& load);
-  // The device is lost: it must be opened again before anything is loaded.
+  // The device is lost: before anything is loaded it must be opened again, and before that give up
+  // its buffers and programs.
   bool IsDeviceLost() const { return is_device_lost_; }
-  // Whether that did it; if not, its programs stay out of service for good.
+  void GiveUpBuffers();
+  // Whether opening did it; if not, its programs stay out of service for good.
   void DeviceReopened(const Status& reopened);
   // A done launch whose answer is used. Before Release.
   void Accept(const Launch& launch);
@@ -144,10 +146,11 @@ class NpuLaunches {
     size_t placement = 0;  // index into report_.programs
     int failures_in_a_row = 0;
     std::set<const LoadedFunction*> checked;  // whose first launch passed
+    std::set<const Launch*> launches;         // that have buffers
     std::optional<Pause> pause;               // since it left service, if it may come back
     bool had_second_chance = false;
     bool is_distrusted = false;     // its numbers were wrong, and it has not come back
-    int launches_on_probation = 0;  // still to come
+    int64_t rows_on_probation = 0;  // still to come
   };
   // A launch whose deadline passed: its buffers stay with the device until it is done.
   struct Abandoned {
@@ -164,7 +167,9 @@ class NpuLaunches {
   void Fail(Launch& launch, const std::string& what, const Status& failure);
   void Abandon(Launch& launch);
   void ReclaimAbandoned();
-  bool HasAbandoned(const ProgramId& id) const;
+  void LeakAbandoned();
+  bool IsBusy(const ProgramId& id) const;
+  bool IsAnyBusy() const;
   void Retire(const ProgramId& id, const std::string& reason, Again again);
   void RetireAll(const std::string& reason, Again again);
   bool IsPauseOver(Service& service);

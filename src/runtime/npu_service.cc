@@ -98,7 +98,7 @@ void NpuLaunches::RejectNumbers(Launch& launch, double error) {
          Again::kAsItIs);
   Service& service = ServiceOf(id);
   service.is_distrusted = true;
-  service.launches_on_probation = kLaunchesOnProbation;
+  service.rows_on_probation = kRowsOnProbation;
   Fail(launch, first ? "first check" : "spot check",
        Status(StatusCode::kNumeric,
               fmt::format("a row differs from the CPU's by {:.2g} of its largest value", error)));
@@ -127,7 +127,7 @@ bool NpuLaunches::IsFirst(const Launch& launch) const {
 
 NpuLaunches::Checks NpuLaunches::NextChecks(const Launch& launch) {
   if (options_.verification == Verification::kOff) return {};
-  const bool on_probation = ServiceOf(launch.function->id).launches_on_probation > 0;
+  const bool on_probation = ServiceOf(launch.function->id).rows_on_probation > 0;
   if (on_probation || options_.verification == Verification::kEveryRow) {
     return {static_cast<int>(launch.filled_rows), ++launches_checked_, /*every_row=*/true};
   }
@@ -167,11 +167,9 @@ void NpuLaunches::Count(const ProgramId& id, const std::string& what, const std:
 void NpuLaunches::Retire(const ProgramId& id, const std::string& reason, Again again) {
   ProgramPlacement& placement = PlacementOf(id);
   Service& service = ServiceOf(id);
-  if (service.pause && again != Again::kAsItIs) {  // what is on pause is now worse off
-    EndPause(service);
-  } else if (!placement.in_service) {
-    return;
-  }
+  if (service.pause && again == Again::kLoadedAnew) service.pause->again = again;
+  if (service.pause && again == Again::kNever) EndPause(service);
+  if (!placement.in_service) return;
   placement.in_service = false;
   placement.refusal = reason;
   if (again == Again::kNever || service.had_second_chance) return;
@@ -207,16 +205,17 @@ void NpuLaunches::ReviveAfterPause() {
   ReclaimAbandoned();  // nobody else does while nothing is launched
   for (auto& [id, service] : services_) {
     if (!IsPauseOver(service) || service.pause->again != Again::kAsItIs) continue;
-    if (HasAbandoned(id)) continue;  // still busy with an old launch
+    if (IsBusy(id)) continue;  // with a launch of before
     EndPause(service);
     TakeBack(service);
   }
 }
 
 std::optional<ProgramId> NpuLaunches::TakeProgramToLoad() {
-  if (programs_on_pause_ == 0) return std::nullopt;
+  if (programs_on_pause_ == 0 || (is_device_lost_ && IsAnyBusy())) return std::nullopt;
   for (auto& [id, service] : services_) {
     if (!IsPauseOver(service) || service.pause->again != Again::kLoadedAnew) continue;
+    if (IsBusy(id)) continue;
     EndPause(service);
     service.had_second_chance = true;
     return id;
@@ -232,12 +231,18 @@ void NpuLaunches::LoadedAgain(const ProgramId& id, const Status& load) {
   }
   Count(id, "load", load.message());
   PlacementOf(id).refusal = load.message();
-  if (load.code() == StatusCode::kDeviceLost) RetireAll(load.message(), Again::kNever);
+  if (load.code() != StatusCode::kDeviceLost) return;
+  is_device_lost_ = true;
+  RetireAll("device lost: " + load.message(), Again::kLoadedAnew);
 }
 
 void NpuLaunches::DeviceReopened(const Status& reopened) {
-  is_device_lost_ = false;  // it is not asked again
-  if (!reopened.ok()) RetireAll("device lost: " + reopened.message(), Again::kNever);
+  is_device_lost_ = false;
+  if (reopened.ok()) {  // what was in service belonged to the device of before
+    RetireAll("the device was lost, and opened again", Again::kLoadedAnew);
+  } else {
+    RetireAll("device lost: " + reopened.message(), Again::kNever);
+  }
 }
 
 std::vector<DegradationEvent> NpuLaunches::TakeEvents() { return std::exchange(events_, {}); }
@@ -248,9 +253,16 @@ PlacementReport NpuLaunches::report() const {
   return report;
 }
 
-bool NpuLaunches::HasAbandoned(const ProgramId& id) const {
-  return std::any_of(abandoned_.begin(), abandoned_.end(),
+bool NpuLaunches::IsBusy(const ProgramId& id) const {
+  return !ServiceOf(id).launches.empty() ||
+         std::any_of(abandoned_.begin(), abandoned_.end(),
                      [&](const Abandoned& abandoned) { return abandoned.function->id == id; });
+}
+
+// Not counting what a device keeps for ever.
+bool NpuLaunches::IsAnyBusy() const {
+  return std::any_of(services_.begin(), services_.end(),
+                     [](const auto& service) { return !service.second.launches.empty(); });
 }
 
 }  // namespace npumoe
