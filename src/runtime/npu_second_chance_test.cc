@@ -228,8 +228,9 @@ TEST_F(NpuFaultsSecondChance, ADeviceThatHangsAgainIsGivenUp) {
   const auto executor = bench_.Load(device_, options_);
   for (int i = 0; i < 5; ++i) ExpectSameAnswer(*executor);
   EXPECT_EQ(InService(*executor), 0u);
-  // Four in a row, and what else was in flight in that layer; then the same layer once more.
-  EXPECT_LE(deadlines, 2 * 4) << "of " << executor->report().planned() << " programs";
+  // Four launches of the first layer, which gives the device up; those of the next layer, which
+  // come back at once; and the first layer's once more, as soon as its late launches have ended.
+  EXPECT_LE(deadlines, 3 * 4) << "of " << executor->report().planned() << " programs";
 }
 
 }  // namespace
